@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.inference.artifact import Model
 from models.inference.detector import judge
@@ -15,6 +16,7 @@ from models.training.scores import (
     Bin,
     average_precision,
     calibration_error,
+    interval_over_groups,
     recall_at,
     reliability,
     suppressed,
@@ -29,6 +31,7 @@ class Scored:
     id: str
     incident: bool
     kind: str
+    group: str
     answer: Answer
     score: float
     confidence: float | None
@@ -53,8 +56,27 @@ class KindLine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceLine:
+    """The figures of one group of alerts: a machine, or a cluster. None if undefined."""
+
+    source: str
+    alerts: int
+    incidents: int
+    precision: float | None
+    recall: float | None
+    refuted_precision: float | None
+    undecided: float
+    calibration_error: float | None
+    average_precision: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The figures of one set; shares are in [0, 1], None if undefined."""
+    """The figures of one set; shares are in [0, 1], None if undefined.
+
+    `refuted_precision` is the share of benign alerts among the refuted. The interval of the average
+    precision is over groups, None with fewer than two.
+    """
 
     set: str
     model: str
@@ -64,10 +86,14 @@ class Summary:
     precision_low: float
     precision_high: float
     recall: float | None
+    refuted_precision: float | None
+    refuted_precision_low: float
+    refuted_precision_high: float
     undecided: float
     benign_not_confirmed: float | None
     benign_refuted: float | None
     average_precision: float | None
+    average_precision_over_groups: tuple[float, float] | None
     suppressed_at_95_recall: float | None
     recall_at_95_precision: float | None
     calibration_error: float | None
@@ -75,6 +101,7 @@ class Summary:
     median_ms: float | None
     p95_ms: float | None
     kinds: tuple[KindLine, ...]
+    sources: tuple[SourceLine, ...]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -100,48 +127,118 @@ def _scored(alert: LabelledAlert, verdict: Verdict) -> Scored:
         id=alert.id,
         incident=alert.incident,
         kind=alert.kind,
+        group=alert.group,
         answer=verdict.answer,
         score=verdict.score,
         confidence=verdict.confidence,
     )
 
 
+@dataclass(frozen=True)
+class _Arrays:
+    """Labels and answers of alerts, as arrays."""
+
+    incident: NDArray[np.bool_]
+    score: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    confirmed: NDArray[np.bool_]
+    refuted: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, scored: Sequence[Scored]) -> Self:
+        confidences = [np.nan if one.confidence is None else one.confidence for one in scored]
+        return cls(
+            incident=np.array([one.incident for one in scored], dtype=np.bool_),
+            score=np.array([one.score for one in scored], dtype=np.float64),
+            confidence=np.array(confidences, dtype=np.float64),
+            confirmed=np.array([one.answer is Answer.CONFIRMED for one in scored], dtype=np.bool_),
+            refuted=np.array([one.answer is Answer.REFUTED for one in scored], dtype=np.bool_),
+        )
+
+    @property
+    def right(self) -> int:
+        return int((self.confirmed & self.incident).sum())
+
+    @property
+    def rightly_refuted(self) -> int:
+        return int((self.refuted & ~self.incident).sum())
+
+    @property
+    def bins(self) -> tuple[Bin, ...]:
+        return reliability(self.incident, self.confidence)
+
+    @property
+    def undecided(self) -> float:
+        return float((~self.confirmed & ~self.refuted).mean())
+
+    def average_precision(self, kept: NDArray[np.intp] | slice = slice(None)) -> float | None:
+        return average_precision(self.incident[kept], self.score[kept])
+
+
 def summarise(
     name: str, model: str, scored: Sequence[Scored], took: Sequence[float] = ()
 ) -> Summary:
-    incident = np.array([alert.incident for alert in scored], dtype=np.bool_)
-    value = np.array([alert.score for alert in scored])
-    confidence = np.array(
-        [np.nan if alert.confidence is None else alert.confidence for alert in scored],
-        dtype=np.float64,
-    )
-    confirmed = np.array([alert.answer is Answer.CONFIRMED for alert in scored], dtype=np.bool_)
-    refuted = np.array([alert.answer is Answer.REFUTED for alert in scored], dtype=np.bool_)
-    right = int((confirmed & incident).sum())
-    low, high = wilson(right, int(confirmed.sum()))
-    bins = reliability(incident, confidence)
+    told = _Arrays.of(scored)
+    incident, benign = told.incident, ~told.incident
+    confirmed, refuted = int(told.confirmed.sum()), int(told.refuted.sum())
+    low, high = wilson(told.right, confirmed)
+    refuted_low, refuted_high = wilson(told.rightly_refuted, refuted)
+    groups = np.array([alert.group for alert in scored])
     ms = np.array(took) * 1e3
     return Summary(
         set=name,
         model=model,
         alerts=len(scored),
         incidents=int(incident.sum()),
-        precision=right / int(confirmed.sum()) if confirmed.any() else None,
+        precision=_ratio(told.right, confirmed),
         precision_low=low,
         precision_high=high,
-        recall=float(confirmed[incident].mean()) if incident.any() else None,
-        undecided=float((~confirmed & ~refuted).mean()),
-        benign_not_confirmed=float((~confirmed[~incident]).mean()) if (~incident).any() else None,
-        benign_refuted=float(refuted[~incident].mean()) if (~incident).any() else None,
-        average_precision=average_precision(incident, value),
-        suppressed_at_95_recall=suppressed(incident, value),
-        recall_at_95_precision=recall_at(incident, value, 0.95),
-        calibration_error=calibration_error(bins),
-        calibration=bins,
+        recall=_ratio(told.right, int(incident.sum())),
+        refuted_precision=_ratio(told.rightly_refuted, refuted),
+        refuted_precision_low=refuted_low,
+        refuted_precision_high=refuted_high,
+        undecided=told.undecided,
+        benign_not_confirmed=_ratio(int((benign & ~told.confirmed).sum()), int(benign.sum())),
+        benign_refuted=_ratio(told.rightly_refuted, int(benign.sum())),
+        average_precision=told.average_precision(),
+        average_precision_over_groups=interval_over_groups(told.average_precision, groups),
+        suppressed_at_95_recall=suppressed(incident, told.score),
+        recall_at_95_precision=recall_at(incident, told.score, 0.95),
+        calibration_error=calibration_error(told.bins),
+        calibration=told.bins,
         median_ms=float(np.median(ms)) if len(ms) else None,
         p95_ms=float(np.quantile(ms, 0.95)) if len(ms) else None,
         kinds=_by_kind(scored),
+        sources=_by_source(scored),
     )
+
+
+def _by_source(scored: Sequence[Scored]) -> tuple[SourceLine, ...]:
+    by_group: dict[str, list[Scored]] = {}
+    for alert in scored:
+        by_group.setdefault(alert.group, []).append(alert)
+    lines = []
+    for source, alerts in sorted(by_group.items()):
+        told = _Arrays.of(alerts)
+        incidents = int(told.incident.sum())
+        lines.append(
+            SourceLine(
+                source=source,
+                alerts=len(alerts),
+                incidents=incidents,
+                precision=_ratio(told.right, int(told.confirmed.sum())),
+                recall=_ratio(told.right, incidents),
+                refuted_precision=_ratio(told.rightly_refuted, int(told.refuted.sum())),
+                undecided=told.undecided,
+                calibration_error=calibration_error(told.bins),
+                average_precision=told.average_precision(),
+            )
+        )
+    return tuple(lines)
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
 
 
 def _by_kind(scored: Sequence[Scored]) -> tuple[KindLine, ...]:
@@ -162,38 +259,3 @@ def _by_kind(scored: Sequence[Scored]) -> tuple[KindLine, ...]:
             )
         )
     return tuple(lines)
-
-
-def format_table(summary: Summary) -> str:
-    """The figures and the table by kind, as text."""
-    interval = f"{_share(summary.precision_low)}, {_share(summary.precision_high)}"
-    lines = [
-        f"set                       {summary.set}",
-        f"model                     {summary.model}",
-        f"alerts                    {summary.alerts}, {summary.incidents} of them incidents",
-        f"precision of confirmed    {_share(summary.precision)}  [{interval}]",
-        f"recall of incidents       {_share(summary.recall)}",
-        f"undecided                 {_share(summary.undecided)}",
-        f"benign not confirmed      {_share(summary.benign_not_confirmed)}",
-        f"benign refuted            {_share(summary.benign_refuted)}",
-        f"average precision         {_share(summary.average_precision)}",
-        f"suppressed at 95 % recall {_share(summary.suppressed_at_95_recall)}",
-        f"recall at 95 % precision  {_share(summary.recall_at_95_precision)}",
-        f"calibration error         {_share(summary.calibration_error)}",
-    ]
-    if summary.median_ms is not None and summary.p95_ms is not None:
-        lines.append(f"ms a decision (CPU)       {summary.median_ms:.1f}, p95 {summary.p95_ms:.1f}")
-    lines += [
-        "",
-        f"{'kind':20}{'is':10}{'alerts':>8}{'confirmed':>11}{'undecided':>11}{'refuted':>9}",
-    ]
-    for kind in summary.kinds:
-        label = "incident" if kind.incident else "benign"
-        shares = [count / kind.alerts for count in (kind.confirmed, kind.undecided, kind.refuted)]
-        answered = f"{shares[0]:11.2f}{shares[1]:11.2f}{shares[2]:9.2f}"
-        lines.append(f"{kind.kind:20}{label:10}{kind.alerts:8}{answered}")
-    return "\n".join(lines)
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

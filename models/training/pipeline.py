@@ -190,6 +190,7 @@ def _scored(rows: Rows, answers: Answers, chosen: NDArray[np.bool_]) -> list[Sco
             id="",
             incident=bool(rows.incident[row]),
             kind=str(rows.kind[row]),
+            group=str(rows.group[row]),
             answer=answers.answers[row],
             score=float(answers.score[row]),
             confidence=None if confidence is None else float(confidence[row]),

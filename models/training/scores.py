@@ -1,5 +1,6 @@
 """Figures of a model's answers: precision, calibration, suppression."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 _Z = 1.959964
 _BINS = 10
+_ROUNDS, _SEED = 200, 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,3 +85,29 @@ def calibration_error(bins: tuple[Bin, ...]) -> float | None:
     if not alerts:
         return None
     return sum(part.alerts * abs(part.incidents - part.confidence) for part in bins) / alerts
+
+
+def interval_over_groups(
+    figure: Callable[[NDArray[np.intp]], float | None], groups: NDArray[np.str_]
+) -> tuple[float, float] | None:
+    """The 95 % interval of a figure where whole groups are drawn again, with replacement.
+
+    Alerts of one machine are alike, so machines are the independent samples (Davison and Hinkley,
+    "Bootstrap Methods and their Application", 1997, section 3.8). `figure` takes the numbers of the
+    alerts drawn. None with fewer than two groups.
+    """
+    members = [np.flatnonzero(groups == name) for name in np.unique(groups)]
+    if len(members) < 2:  # noqa: PLR2004 one group has no spread
+        return None
+    rng = np.random.default_rng(_SEED)
+    drawn = [
+        figure(
+            np.concatenate([members[one] for one in rng.integers(len(members), size=len(members))])
+        )
+        for _ in range(_ROUNDS)
+    ]
+    known = [value for value in drawn if value is not None]
+    if not known:
+        return None
+    low, high = np.quantile(known, (0.025, 0.975))
+    return float(low), float(high)

@@ -16,7 +16,7 @@ import click
 from actions.atomic_file import write_atomically
 from models.inference import artifact
 from models.inference.artifact import ModelError
-from models.training import baselines, evaluation, pipeline
+from models.training import baselines, evaluation, pipeline, summary_table
 from models.training.dataset import JudgedAlert
 from models.training.labelled_sets import RecordedTarget, SetError, read_set
 from receiver import settings
@@ -86,7 +86,7 @@ def train(**options: Unpack[_TrainOptions]) -> None:
         model = pipeline.train(training_set, training_options, _progress)
         entry = pipeline.write_model(model, out, write_atomically)
     for summary in (*model.figures, *model.rehearsal):
-        echo(evaluation.format_table(summary) + "\n")
+        echo(summary_table.format_table(summary) + "\n")
     echo(f"{out / entry.file}: {entry.version}")
 
 
@@ -145,7 +145,7 @@ def evaluate(
         more = {"baselines": [asdict(one) for one in ranked]} if compared else {}
         echo(json.dumps(summary.as_dict() | more, indent=2))
         return
-    echo(evaluation.format_table(summary))
+    echo(summary_table.format_table(summary))
     if compared:
         echo("\n" + baselines.format_table(ranked))
 

@@ -414,6 +414,15 @@ def test_evaluate_prints_figures_and_writes_a_line_an_alert(tmp_path: Path) -> N
     assert {line["answer"] for line in lines} <= {"confirmed", "refuted", "undecided"}
     assert all(0 <= line["score"] <= 1 for line in lines)
     assert summary["precision"] >= 0.95
+    sources = {one["source"]: one for one in summary["sources"]}
+    assert sum(one["alerts"] for one in sources.values()) == summary["alerts"]
+    low, high = summary["average_precision_over_groups"]
+    assert low <= summary["average_precision"] <= high
+    refuted = [line["id"] for line in lines if line["answer"] == "refuted"]
+    labels = map(json.loads, (EXCERPT / "alerts.jsonl").read_text().splitlines())
+    benign = {alert["id"] for alert in labels if alert["label"] == "benign"}
+    rightly = sum(one in benign for one in refuted) / len(refuted)
+    assert summary["refuted_precision"] == pytest.approx(rightly)
     by_name = {one["name"]: one["average_precision"] for one in summary["baselines"]}
     share = summary["incidents"] / summary["alerts"]
     assert by_name["accept all"] == pytest.approx(share)
