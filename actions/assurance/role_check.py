@@ -4,7 +4,7 @@ https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from actions.catalog.registry import CATALOG
@@ -45,17 +45,23 @@ def find_excess(sts: Any, iam: Any, granted: Collection[str]) -> Sequence[str]:
     principal = _principal(sts.get_caller_identity()["Arn"], iam)
     allowed: list[str] = []
     for start in range(0, len(tried), _AT_ONCE):
-        # IAM may page an answer of any length.
-        pages = iam.get_paginator("simulate_principal_policy").paginate(
-            PolicySourceArn=principal, ActionNames=tried[start : start + _AT_ONCE]
-        )
-        allowed += [
-            result["EvalActionName"]
-            for page in pages
-            for result in page["EvaluationResults"]
-            if result["EvalDecision"] == "allowed"
-        ]
+        asked = {"PolicySourceArn": principal, "ActionNames": tried[start : start + _AT_ONCE]}
+        for page in _pages(iam, asked):
+            allowed += [
+                result["EvalActionName"]
+                for result in page["EvaluationResults"]
+                if result["EvalDecision"] == "allowed"
+            ]
     return sorted(allowed)
+
+
+def _pages(iam: Any, asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The answer's pages: IAM may page an answer of any length."""
+    page = iam.simulate_principal_policy(**asked)
+    yield page
+    while page.get("IsTruncated"):
+        page = iam.simulate_principal_policy(**asked, Marker=page["Marker"])
+        yield page
 
 
 def _principal(arn: str, iam: Any) -> str:

@@ -84,10 +84,11 @@ def check_isolates(call: Call) -> None:
     if [group.get("GroupId") for group in matches] != [wanted]:
         raise NotActionableError(f"security group {wanted} does not exist")
     group = matches[0]
-    if group.get("IpPermissions") != []:
+    # EC2's XML leaves a list without members out or empty; botocore tells the first as no key.
+    if group.get("IpPermissions"):
         raise NotActionableError(f"security group {wanted} has inbound rules: remove them")
     # AWS creates each security group with a rule that allows all outbound traffic.
-    if group.get("IpPermissionsEgress") != []:
+    if group.get("IpPermissionsEgress"):
         raise NotActionableError(f"security group {wanted} has outbound rules: remove them")
     # Checked before any change: AWS refuses another VPC only after the instance was tagged.
     if any(interface.get("VpcId") != group.get("VpcId") for interface in _interfaces(call)):
