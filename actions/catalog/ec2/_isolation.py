@@ -112,10 +112,15 @@ def is_ours(call: Call) -> bool:
 
 
 def untracking_group(call: Call) -> str:
-    """The id of the group that ends tracking; empty where the VPC has none for all addresses."""
+    """The id of the group that ends tracking; empty where the VPC has none for all addresses.
+
+    Rules that AWS does not tell are taken to be as the name says: the isolating group follows.
+    """
     for group in _groups_named(call, "smartcloudops-untracked"):
-        inbound, outbound = group.get("IpPermissions", []), group.get("IpPermissionsEgress", [])
-        if _lets_all(inbound) and _lets_all(outbound):
+        told = [
+            group[rules] for rules in ("IpPermissions", "IpPermissionsEgress") if rules in group
+        ]
+        if all(_lets_all(rules) for rules in told):
             return group.get("GroupId", "")
     return ""
 
