@@ -142,6 +142,7 @@ class Commands:
                 return
             _reach(command, _WAITING, "InProgress")()
             command["StartedAt"] = moment(self.core.now).isoformat()
+            command["EndsBy"] = self.core.now + _EXECUTION_S
             self.core.after(self.core.timings.command_s, self._finish(command))
 
         return deliver
@@ -157,7 +158,10 @@ class Commands:
             if self.core.listens(instance) and not self.core.often(self.core.hardness.failing):
                 result = self.core.hosts.document_result(command["CommandId"], instance_id, name)
             if result is None:
-                self.core.after(_POLL_S, finish)
+                if self.core.now >= command["EndsBy"]:
+                    _reach(command, {"InProgress"}, "TimedOut", "ExecutionTimedOut")()
+                else:
+                    self.core.after(_POLL_S, finish)
                 return
             # Empty until the command has ended, and of at most 24,000 characters.
             succeeds, command["Output"] = result

@@ -8,7 +8,7 @@ from werkzeug import Request, Response
 
 from actions.aws.client_set import Aws
 from demo.aws.clients import clients
-from demo.aws.core import Core
+from demo.aws.core import Core, SteadyHosts
 from demo.aws.emulator import Emulator
 from demo.aws.hardness import CALM, REAL, Hardness, harsh
 from demo.aws.world import Group, target_group_arn
@@ -188,6 +188,35 @@ def test_a_command_for_a_silent_agent_expires(region: Callable[..., Region], clo
         CommandId=sent["Command"]["CommandId"], InstanceId=_HOSTS[0]
     )
     assert (answer["Status"], answer["StatusDetails"]) == ("TimedOut", "DeliveryTimedOut")
+
+
+class _Stuck(SteadyHosts):
+    """A host on which no document ends."""
+
+    def document_result(self, command: str, instance_id: str, document: str) -> None:
+        del command, instance_id, document
+
+
+def test_a_document_that_does_not_end_times_out(
+    region: Callable[..., Region], clock: Clock
+) -> None:
+    """As such, after the time that it may take, and not as one that was never delivered."""
+    emulator, aws, _ = region()
+    emulator.core.hosts = _Stuck()
+    sent = aws.ssm.send_command(
+        InstanceIds=[_HOSTS[0]], DocumentName="SmartCloudOps-A", TimeoutSeconds=600
+    )
+
+    def status() -> tuple[str, str]:
+        answer = aws.ssm.get_command_invocation(
+            CommandId=sent["Command"]["CommandId"], InstanceId=_HOSTS[0]
+        )
+        return answer["Status"], answer["StatusDetails"]
+
+    clock.now += 299
+    assert status() == ("InProgress", "InProgress")
+    clock.now += 5
+    assert status() == ("TimedOut", "ExecutionTimedOut")
 
 
 def test_capacity_is_counted_in_weights(region: Callable[..., Region], clock: Clock) -> None:
