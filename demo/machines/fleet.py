@@ -22,19 +22,21 @@ from demo.aws.emulator import Emulator
 from demo.aws.world import GROUP_TAG, Group, Instance, TargetGroup, target_group_arn
 from demo.fleet.faults import FaultError
 from demo.machines import history, image, programs
-from demo.machines.balancer import Balancer
-from demo.machines.callers import Callers
 from demo.machines.guest.faults import ONCE, RUNNING
 from demo.machines.machine import Machine
 from demo.machines.member import Member
-from demo.machines.network import EXPORTER, Network, Slot
+from demo.machines.network.ports import EXPORTER, Network, Slot
 from demo.machines.reaper import Reaper
-from demo.machines.targets import register
+from demo.machines.traffic.balancer import Balancer
+from demo.machines.traffic.callers import Callers
+from demo.machines.traffic.targets import guard, register
 
 _TICK_S = 0.2
 _FOLDERS = "smartcloudops-machines-"
-# Faults that only the hardware under a machine has.
-_OUTSIDE = frozenset({"hardware_failure", "network_card_gone", "traffic_surge"})
+# Faults that only the hardware under a machine has, or the network beside it.
+_OUTSIDE = frozenset({"hardware_failure", "network_card_gone", "packet_loss"})
+_OF_GROUP = frozenset({"traffic_surge", "bad_deploy"})
+_LOSS = 0.3
 _BOOTED_S = 90.0
 
 
@@ -51,6 +53,8 @@ class MachineFleet(SteadyHosts):
     day: Callable[[], float] = time.time
     _began: float = field(default=0.0, init=False)
     _members: dict[str, Member] = field(default_factory=dict, init=False)
+    # Versions of groups whose service does not start.
+    _bad: set[tuple[str, str]] = field(default_factory=set, init=False)
     _documents: dict[str, Future[dict[str, Any] | None]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -89,11 +93,14 @@ class MachineFleet(SteadyHosts):
             )
             stack.callback(self._kill_all)
 
-            def build(instance_id: str, slot: Slot) -> Machine:
+            def build(instance_id: str, slot: Slot, variables: Mapping[str, str]) -> Machine:
                 home = folder / instance_id.removeprefix("i-")[-8:]
-                return Machine(instance_id, tools, root, slot, network.socket, home, reaper)
+                network.restore(slot)
+                return Machine(
+                    instance_id, tools, root, slot, network.socket(slot), home, reaper, variables
+                )
 
-            self._build, self._slots = build, network.slots
+            self._build, self._network = build, network
             while not self._stopped.is_set():
                 self._follow_all()
                 self._changed.wait(_TICK_S)
@@ -159,13 +166,16 @@ class MachineFleet(SteadyHosts):
 
     def inject(self, target: str, name: str) -> None:
         """Inject a fault. Raises FaultError where the fault or the target does not exist."""
-        known = {*ONCE, *RUNNING, *_OUTSIDE}
+        known = {*ONCE, *RUNNING, *_OUTSIDE, *_OF_GROUP}
         if name not in known:
             raise FaultError(f"unknown fault {name!r}; use one of: {', '.join(sorted(known))}")
-        if name == "traffic_surge":
+        if name in _OF_GROUP:
             if target not in self.sizes:
                 raise FaultError(f"{name} needs a group of the fleet: {target!r} is none")
-            self._callers.surge(target)
+            if name == "bad_deploy":
+                self._deploy(target)
+            else:
+                self._callers.surge(target)
             return
         member = self._members.get(target)
         if member is None:
@@ -173,7 +183,9 @@ class MachineFleet(SteadyHosts):
         if name == "hardware_failure":
             member.machine.freeze()
         elif name == "network_card_gone":
-            member.machine.remove_card()
+            self._network.plug(member.machine.slot, into=False)
+        elif name == "packet_loss":
+            self._network.lose(member.machine.slot, _LOSS)
         elif member.machine.run("faults", name) is None and name != "kernel_panic":
             raise FaultError(f"{target} does not answer")
 
@@ -183,8 +195,9 @@ class MachineFleet(SteadyHosts):
         The target is an instance or a group, or everything if it is None.
         """
         for instance_id, member in list(self._members.items()):
-            if target in (None, instance_id, member.group) and not member.is_well():
-                member.renew = True
+            if target in (None, instance_id, member.group):
+                self._network.restore(member.machine.slot)
+                member.renew = not member.is_well()
         self._callers.calm()
         self.tick()
 
@@ -193,8 +206,6 @@ class MachineFleet(SteadyHosts):
         member = self._members.get(instance_id)
         if member is None:
             return None
-        if not self.aws.core.is_reachable(self.aws.world.instances[instance_id]):
-            return ""
         return member.machine.read(EXPORTER, "/metrics")
 
     def requests(self, since: float, until: float) -> Mapping[str, Mapping[str, int]]:
@@ -228,6 +239,9 @@ class MachineFleet(SteadyHosts):
             member = self._members.get(instance_id) or self._admit(instance)
             if member is None:
                 continue
+            if state == "stopped":
+                # A start moves it to other hardware.
+                self._network.restore(member.machine.slot)
             member.follow(state, boots, self.aws.core.timings)
             member.look(self._pool)
             group = member.group.removesuffix("-asg")
@@ -235,17 +249,32 @@ class MachineFleet(SteadyHosts):
             with self._lock:
                 member.mark(instance, self.clock())
         register(self.aws, self._members, self._balancer)
+        guard(self.aws, self._members, self._network)
 
     def _admit(self, instance: Instance) -> Member | None:
         taken = {member.machine.slot.number for member in self._members.values()}
-        free = next((slot for slot in self._slots if slot.number not in taken), None)
+        free = next((slot for slot in self._network.slots if slot.number not in taken), None)
         if free is None:
             return None
-        machine = self._build(instance.id, free)
-        member = Member(machine=machine, group=instance.tags[GROUP_TAG], az=instance.az)
+        group = instance.tags[GROUP_TAG]
+        with self._lock:
+            launched = self.aws.world.groups[group].members.get(instance.id)
+        broken = launched is not None and (group, launched.version) in self._bad
+        machine = self._build(instance.id, free, {"BROKEN": "1"} if broken else {})
+        member = Member(machine=machine, group=group, az=instance.az)
         member.boots = instance.boots
         self._members[instance.id] = member
         return member
+
+    def _deploy(self, name: str) -> None:
+        """As Terraform does it: the group gets a version, and a refresh that does not name it."""
+        with self._lock:
+            group = self.aws.world.groups[name]
+            group.version = str(int(group.version) + 1)
+            self._bad.add((name, group.version))
+            self.aws.refreshes.start_instance_refresh(
+                {"AutoScalingGroupName": name, "Preferences": {"SkipMatching": True}}
+            )
 
     def _kill_all(self) -> None:
         for member in self._members.values():

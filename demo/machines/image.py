@@ -18,12 +18,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.machines.programs import Programs
+from demo.machines.guest.init import RUNS
+from demo.machines.programs import HINT, SHELL_PATH, Programs
 from demo.stack import tools
 from demo.stack.debian import FOLDER, ToolsError, fetch_once, run
+from demo.stack.processes import bound_to_this_process
 
 _GUEST = Path(__file__).with_name("guest")
 _DISK_MB = 192
+_TRIED_S = 60
 _KEPT_S = 86_400.0
 _UNUSED = shutil.ignore_patterns(
     "test", "tests", "idlelib", "tkinter", "turtledemo", "site-packages", "ensurepip", "lib2to3"
@@ -40,7 +43,11 @@ class Image:
 
 
 def require(programs: Programs, *, folder: Path = FOLDER) -> Image:
-    """The image, made once for each version of its parts. Raises ToolsError."""
+    """The image, made once for each version of its parts.
+
+    Raises ToolsError where no program runs in it: a kernel in user mode traces its processes by
+    ptrace, which a container may forbid.
+    """
     exporter = tools.require(folder=folder).node_exporter
     home = folder / "machine-images" / _digest(exporter)
     fetch_once(home.is_dir, lambda _: _make(programs, exporter, home), folder)
@@ -73,7 +80,33 @@ def _make(programs: Programs, exporter: Path, home: Path) -> None:
         init.write_text(f"#!{python} -IS\n" + (_GUEST / "init.py").read_text(), encoding="utf-8")
         init.chmod(0o755)
         _make_disk(programs, made / "disk.img")
+        _try_out(programs, root)
         made.rename(home)
+
+
+def _try_out(programs: Programs, root: Path) -> None:
+    """Boot once: a kernel may start and yet run no program."""
+    command: list[str | Path] = [
+        programs.kernel,
+        f"uml_dir={root.parent / 'kernels'}",
+        *("mem=64M", f"hostfs={root}", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"),
+        *("init=/init", "noreboot", "con=null", "con0=fd:0,fd:1", "TRY=1"),
+    ]
+    failed = f"user-mode Linux does not run here: {HINT}"
+    try:
+        done = subprocess.run(
+            bound_to_this_process(command),
+            env={"PATH": SHELL_PATH},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_TRIED_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolsError(failed) from error
+    if RUNS.encode() not in done.stdout:
+        raise ToolsError(failed)
 
 
 def _copy_python(root: Path) -> Path:

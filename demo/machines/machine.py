@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,8 @@ import httpx
 
 from demo.machines import kernel_console
 from demo.machines.image import Image
-from demo.machines.network import AGENT, Slot
-from demo.machines.programs import Programs
+from demo.machines.network.ports import AGENT, Slot
+from demo.machines.programs import SHELL_PATH, Programs
 from demo.machines.reaper import Reaper
 from demo.stack.debian import run
 from demo.stack.processes import bound_to_this_process
@@ -23,13 +24,17 @@ MEMORY_MB = 512
 # EC2 keeps the latest 64 KB:
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html
 _CONSOLE_BYTES = 64 << 10
-_ANSWER_S, _SCRIPT_S = 2.0, 70.0
+# A container has 64 MB of it by default, and a kernel that finds it full is killed.
+_ROOM_BYTES = 2 << 30
+_ANSWER_S, _SCRIPT_S = 2.0, 310.0
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 the tmpfs of POSIX shared memory
 
 
 @dataclass
 class Machine:
     """Start and stop it from a thread that lasts: the kernel ends it with that thread.
+
+    Its programs get the `variables` as environment.
 
     The memory of a machine is a file that it maps, so TMPDIR should be a tmpfs
     (https://docs.kernel.org/virt/uml/user_mode_linux_howto_v2.html). Measured on two cores: it
@@ -41,9 +46,10 @@ class Machine:
     programs: Programs
     image: Image
     slot: Slot
-    switch: Path
+    port: Path
     folder: Path
     reaper: Reaper
+    variables: Mapping[str, str] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     frozen: bool = field(default=False, init=False)
 
@@ -65,12 +71,13 @@ class Machine:
             f"ubd0={disk}",
             # A request to shut down ends the process: power is switched from outside.
             *("init=/init", "noreboot", "loglevel=4", "con=null", "con0=fd:0,fd:1"),
-            f"eth0=daemon,{self.slot.mac},unix,{self.switch}/ctl",
+            f"vec0:transport=bess,dst={self.port},mac={self.slot.mac}",
             f"NAME={self.name}",
             f"ADDRESS={self.slot.address}",
+            *(f"{name}={value}" for name, value in self.variables.items()),
         ]
-        env = {**self.programs.env}
-        if _SHARED_MEMORY.is_dir():
+        env = {"PATH": SHELL_PATH}
+        if _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free > _ROOM_BYTES:
             env["TMPDIR"] = str(_SHARED_MEMORY)
         with (self.folder / "console").open("ab") as console:
             self._process = subprocess.Popen(
@@ -94,10 +101,6 @@ class Machine:
     def ask_to_shut_down(self) -> bool:
         """Press the power button, as EC2 does first; whether the kernel took it."""
         return self._mconsole("cad") is not None
-
-    def remove_card(self) -> None:
-        """Take the network card out, as if it failed."""
-        self._mconsole("remove eth0")
 
     def freeze(self) -> None:
         """Stop every process of the kernel, as if the hardware stood still."""
@@ -130,6 +133,10 @@ class Machine:
     def facts(self) -> dict[str, Any] | None:
         """Boot id, uptime and processes, from its agent; None where it does not answer."""
         return self._agent("GET", "", None, _ANSWER_S)
+
+    def answer_of_kernel(self) -> dict[str, Any] | None:
+        """Nothing, from its management console; None where even the kernel does not answer."""
+        return None if self._mconsole("version") is None else {}
 
     def run(self, kind: str, *words: str) -> dict[str, Any] | None:
         """Run one of its `documents` or `faults`: `code` and `output`, or None without answer."""

@@ -18,7 +18,10 @@ _RUNNING = frozenset({"pending", "running"})
 
 @dataclass(kw_only=True)
 class Member:
-    """`serves` is the balancer's word, `renew` asks for an empty disk and a new boot."""
+    """`serves` is the balancer's word, `renew` asks for an empty disk and a new boot.
+
+    `cut_off`: its security groups let nothing in.
+    """
 
     machine: Machine
     group: str
@@ -26,6 +29,7 @@ class Member:
     boots: int = 0
     serves: bool = False
     renew: bool = False
+    cut_off: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
     _facts_at: float = field(default=0.0, init=False)
     _asked: Future[dict[str, Any] | None] | None = field(default=None, init=False)
@@ -69,16 +73,22 @@ class Member:
                 self._start()
 
     def look(self, pool: Executor) -> None:
-        """Ask the machine for its facts, without waiting for them."""
+        """Ask the machine for its facts, without waiting for them.
+
+        Of one that is cut off only the kernel answers, by its console: EC2's own check is an ARP
+        request, which no security group stops
+        (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html).
+        """
         now = time.monotonic()
         if self._asked is not None:
             if not self._asked.done():
                 return
             told, self._asked = self._asked.result(), None
             if told is not None and self._asked_at > self._started_at:
-                self.facts, self._facts_at = told, now
+                self.facts, self._facts_at = told or self.facts, now
         if now - self._asked_at > _LOOK_S:
-            self._asked_at, self._asked = now, pool.submit(self.machine.facts)
+            ask = self.machine.answer_of_kernel if self.cut_off else self.machine.facts
+            self._asked_at, self._asked = now, pool.submit(ask)
 
     def mark(self, instance: Instance, now: float) -> None:
         """Let the status checks find what is so: a system that is unreachable, or its hardware."""

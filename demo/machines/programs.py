@@ -1,25 +1,27 @@
-"""User-mode Linux and its virtual network: on PATH, or unpacked from Debian's packages.
+"""User-mode Linux and its way to loopback: unpacked from Debian's packages.
 
-`user-mode-linux` is Linux as an ordinary process (https://docs.kernel.org/virt/uml/). `vde_switch`
-connects such kernels by a socket of the file system, and `vde_plug` connects the switch with
-loopback by libslirp. `slirpvde` does the same but lets a guest reach the host's own loopback; the
-option `restricted` of vde_plug's module forwards what is named, and nothing else
+`user-mode-linux` is Linux as an ordinary process (https://docs.kernel.org/virt/uml/). Until Linux
+6.13 it ran no program on processors with AMX, whose registers are larger than it knew, so it comes
+from Debian's sid, with the C library that it was built for. `vde_plug` connects the switch
+with loopback by libslirp. `slirpvde` does the same but lets a guest reach the host's own loopback;
+the option `restricted` of vde_plug's module forwards what is named, and nothing else
 (https://man.archlinux.org/man/libvdeplug_slirp.1).
 """
 
 import platform
-import subprocess
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.stack.debian import FOLDER, ToolsError, fetch_once, libraries, run, unpack
-from demo.stack.processes import bound_to_this_process
+from demo.stack.debian import FOLDER, ToolsError, fetch_once, libraries, run, unpack, use_source
+from demo.stack.servers import source_of
 
+# What boots a kernel in the shell.
+SHELL_PATH = "/usr/bin:/bin"
+_KERNEL_PACKAGES = ("user-mode-linux", "libc6")
 _PACKAGES = (
-    "user-mode-linux",
-    "vde-switch",
     "vdeplug",
     "libvdeplug2",
     "libvdeplug-slirp",
@@ -34,33 +36,36 @@ _PACKAGES = (
     "libblkid1",
     "libuuid1",
 )
-_HINT = "real machines need user-mode Linux from Debian's packages: FLEET=simulated goes without"
-_ANSWER_S = 20
+HINT = "real machines need user-mode Linux from Debian's packages: FLEET=simulated goes without"
+# The loader that the kernel names must be the one of its own C library. It is opened beforehand,
+# since the place for its name in the file is too short for a path.
+_LOADER, _LOADER_BY_FD = b"/lib64/ld-linux-x86-64.so.2", b"/proc/self/fd/9"
+_WRAPPER = """#!/bin/sh
+usr=$(dirname "$(readlink -f "$0")")/..
+exec 9<"$usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
+LD_LIBRARY_PATH="$usr/lib/x86_64-linux-gnu" exec "$usr/libexec/linux.uml" "$@"
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Programs:
-    """Paths of the programs, and the environment in which they find their libraries."""
+    """Paths of the programs, and the environment in which vde_plug and mke2fs find libraries."""
 
     kernel: Path
-    switch: Path
     plug: Path
     mke2fs: Path
     env: Mapping[str, str]
 
 
 def require(*, folder: Path = FOLDER) -> Programs:
-    """The programs, fetched if they are missing. Raises ToolsError where the kernel does not start.
-
-    A kernel in user mode traces its processes by ptrace, which a container may forbid.
-    """
+    """The programs, fetched if they are missing. Raises ToolsError."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        raise ToolsError(f"user-mode Linux needs Linux on x86-64: {_HINT}")
-    root = folder / "user-mode-linux"
-    fetch_once(root.is_dir, lambda _: unpack(_PACKAGES, root, hint=_HINT, choose=_download), folder)
-    found = Programs(
-        kernel=root / "usr/bin/linux.uml",
-        switch=root / "usr/bin/vde_switch",
+        raise ToolsError(f"user-mode Linux needs Linux on x86-64: {HINT}")
+    root, kernel = folder / "virtual-network", folder / "kernel/root"
+    fetch_once(root.is_dir, lambda _: unpack(_PACKAGES, root, hint=HINT, choose=_download), folder)
+    fetch_once(kernel.is_dir, lambda _: _fetch_kernel(kernel), kernel.parent)
+    return Programs(
+        kernel=kernel / "usr/bin/linux.uml",
         plug=root / "usr/bin/vde_plug",
         mke2fs=root / "sbin/mke2fs"
         if (root / "sbin/mke2fs").is_file()
@@ -68,36 +73,30 @@ def require(*, folder: Path = FOLDER) -> Programs:
         env={
             "LD_LIBRARY_PATH": ":".join(libraries(root)),
             "VDEPLUGIN_PATH": ":".join(f"{path}/vdeplug" for path in libraries(root)),
-            "PATH": "/usr/bin:/bin",
+            "PATH": SHELL_PATH,
         },
     )
-    _check(found)
-    return found
 
 
-def _check(programs: Programs) -> None:
-    """Boot a kernel without a root, which panics, to see that it gets that far."""
-    command: list[str | Path] = [
-        programs.kernel,
-        "mem=32M",
-        "root=/dev/none",
-        "con=null",
-        "con0=fd:0,fd:1",
-    ]
-    try:
-        done = subprocess.run(
-            bound_to_this_process(command),
-            env=dict(programs.env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_ANSWER_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ToolsError(f"user-mode Linux does not start here: {_HINT}") from error
-    if b"Linux version" not in done.stdout:
-        raise ToolsError(f"user-mode Linux does not start here: {_HINT}")
+def _fetch_kernel(root: Path) -> None:
+    use_source(root.parent, source_of("sid"))
+    unpack(_KERNEL_PACKAGES, root, hint=HINT, choose=_download, finish=_relocate)
+
+
+def _relocate(root: Path) -> None:
+    """Let the kernel find its C library beside it; its modules, which nothing loads, are removed.
+
+    Raises ToolsError where it names another loader.
+    """
+    program, moved = root / "usr/bin/linux.uml", root / "usr/libexec/linux.uml"
+    raw = program.read_bytes()
+    if raw.count(_LOADER) != 1:
+        raise ToolsError("user-mode Linux has another loader than glibc's")
+    moved.parent.mkdir(exist_ok=True)
+    moved.write_bytes(raw.replace(_LOADER, _LOADER_BY_FD.ljust(len(_LOADER), b"\0")))
+    moved.chmod(0o755)
+    program.write_text(_WRAPPER)
+    shutil.rmtree(root / "usr/lib/uml", ignore_errors=True)
 
 
 def _download(apt: Sequence[str], packages: Sequence[str], into: Path) -> None:

@@ -31,8 +31,13 @@ def programs(release: str, *, folder: Path = FOLDER) -> Path:
     return root / "usr/bin"
 
 
+def source_of(release: str) -> str:
+    """The line of apt's sources.list for a release of Debian."""
+    return f"deb [signed-by={_KEYRING}] {_MIRROR} {release} main"
+
+
 def _fetch(release: str, root: Path) -> None:
-    use_source(root.parent, f"deb [signed-by={_KEYRING}] {_MIRROR} {release} main")
+    use_source(root.parent, source_of(release))
     packages = [*tools.packages(), *RELEASES[release]]
     unpack(packages, root, hint=_HINT, choose=tools.with_pages, finish=tools.relocate_all)
 

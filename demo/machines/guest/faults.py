@@ -17,7 +17,9 @@ from pathlib import Path
 _DATA = Path("/data")
 _CHUNK = b"x" * (1 << 20)
 _BATCH_S = 180.0
+_ARCHIVE_BYTES, _PART_BYTES = 4 << 20, 128 << 10
 _AFTER_S = 0.5
+_LEAK_EVERY_S = 0.05
 
 
 def spin() -> None:
@@ -28,15 +30,23 @@ def spin() -> None:
 
 
 def batch_job() -> None:
-    """Compresses the log over and over for three minutes, as a nightly job does."""
+    """Archives the log at a steady pace and compresses it meanwhile, as a nightly job does."""
     _name("nightly-compress")
     until = time.monotonic() + _BATCH_S
     (_DATA / "tmp").mkdir(exist_ok=True)
-    while time.monotonic() < until:
+    archive, packed = _DATA / "tmp/log.tar", _DATA / "tmp/log.bz2"
+    at = time.monotonic()
+    while at < until:
         text = (_DATA / "log/service.log").read_bytes() or _CHUNK
-        (_DATA / "tmp/log.bz2").write_bytes(bz2.compress(text * 4))
-        os.sync()
-    (_DATA / "tmp/log.bz2").unlink()
+        with archive.open("wb") as file:
+            file.write((text * (_ARCHIVE_BYTES // len(text) + 1))[:_ARCHIVE_BYTES])
+            file.flush()
+            os.fsync(file.fileno())
+        at += 1
+        while time.monotonic() < at:
+            packed.write_bytes(bz2.compress(text[:_PART_BYTES]))
+    archive.unlink()
+    packed.unlink()
 
 
 def compile_job() -> None:
@@ -102,6 +112,18 @@ def leak_descriptors() -> None:
             files.append(Path("/proc/uptime").open())  # noqa: SIM115 the leak
         except OSError:
             time.sleep(3600)
+
+
+def leak_connections() -> None:
+    """Connections to the exporter that are kept and never used again, until no file is left."""
+    _name("connection-leak")
+    kept = []
+    while True:
+        try:
+            kept.append(socket.create_connection(("127.0.0.1", 9100), timeout=5))
+        except OSError:
+            time.sleep(3600)
+        time.sleep(_LEAK_EVERY_S)
 
 
 def storm_of_forks() -> None:
@@ -170,6 +192,7 @@ RUNNING: dict[str, Callable[[], None]] = {
     "inodes_full": fill_inodes,
     "workers_exhausted": hold_workers,
     "descriptor_leak": leak_descriptors,
+    "connection_leak": leak_connections,
     "fork_storm": storm_of_forks,
     "crash_loop": crash_loop,
     "memory_exhausted": exhaust_memory,

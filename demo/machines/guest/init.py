@@ -21,7 +21,10 @@ _RUN = Path("/run")
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CAD_OFF, _RESTART = 0x00000000, 0x01234567
 _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8916, 0x891C, 0x8913, 0x8914
+_SIOCSIFNAME = 0x8923
 _IFF_UP = 0x1
+# What it says where it is started only to see that programs run, by the variable TRY.
+RUNS = "programs run"
 _PR_CAPBSET_DROP, _CAP_SYS_ADMIN = 24, 21
 # As systemd's RestartSec, longer so that a crash loop does not take the whole CPU.
 _RESTART_S = 0.5
@@ -78,6 +81,8 @@ def mount_all() -> None:
 def raise_network(address: str) -> None:
     """Loopback, and the card; there is no route to anything but the switch."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        # As a distribution names it.
+        fcntl.ioctl(control, _SIOCSIFNAME, struct.pack("16s24s", b"vec0", b"eth0"))
         for card, own in (("lo", "127.0.0.1"), ("eth0", address)):
             name = card.encode().ljust(16, b"\0")
             for request, value in ((_SIOCSIFADDR, own), (_SIOCSIFNETMASK, "255.255.255.0")):
@@ -153,6 +158,9 @@ def say(text: str) -> None:
 
 
 def main() -> None:
+    if "TRY" in os.environ:
+        say(RUNS)
+        _LIBC.reboot(_RESTART)
     mount_all()
     socket.sethostname(os.environ["NAME"])
     raise_network(os.environ["ADDRESS"])

@@ -5,6 +5,7 @@ fails it. SIGUSR1 makes it leak memory, SIGUSR2 makes it answer wrongly: two bug
 """
 
 import hashlib
+import os
 import queue
 import signal
 import socket
@@ -23,6 +24,7 @@ _LOG_MAX = 4 << 20
 # Of the latest request in the mean latency.
 _WEIGHT = 0.1
 _OK = 200
+_FOR_EVER_S = 1e9
 _DATA = Path("/data")
 
 
@@ -143,6 +145,9 @@ def main() -> None:
         signal.SIGUSR1, lambda *_: threading.Thread(target=service.leak, daemon=True).start()
     )
     signal.signal(signal.SIGUSR2, lambda *_: service.wrong.set())
+    if "BROKEN" in os.environ:
+        # A version that waits for something at its start, for ever.
+        time.sleep(_FOR_EVER_S)
     service.serve(8080)
 
 

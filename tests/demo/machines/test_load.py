@@ -9,7 +9,7 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from demo.machines import load
+from demo.machines.traffic import load
 from demo.stack.processes import free_port
 
 

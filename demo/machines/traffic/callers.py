@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from demo.fleet.workload import usual_requests
-from demo.machines import load
+from demo.machines.traffic import load
 from demo.stack.processes import bound_to_this_process
 
 # Requests a second for each machine on a usual day, of the sixty that a simulated host gets.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from demo.machines.network import SERVICE, Slot
+from demo.machines.network.ports import SERVICE, Slot
 from demo.stack import haproxy
 from demo.stack.processes import ProcessError, bound_to_this_process, free_port
 
@@ -97,10 +97,6 @@ class Balancer:
             self._ask(f"set server {server} health down")
         if answer is not None:
             self._states[key] = state
-
-    def cut(self, name: str, slot: Slot) -> None:
-        """Close the connections that are open."""
-        self._ask(f"shutdown sessions server {name}/s{slot.number}")
 
     def healthy(self) -> Mapping[tuple[str, int], bool]:
         """Whether its checks pass, by backend and slot, of the machines that take part."""

@@ -1,10 +1,9 @@
 """The callers: a steady stream of requests to each load balancer, counted second by second.
 
-Run as a program of its own, so that nothing else slows it: `python -m demo.machines.load FOLDER`.
-It reads `rates.json` there every second, requests a second by URL, and appends a line of JSON to
-`requests.jsonl` for every second and URL: `time`, `url`, `sent`, `failed` (no answer, or a status
-of 500 and over) and `slow` (answered after more than a second). A request counts in the second in
-which it was sent.
+Run as a program of its own, so that nothing else slows it, by its `FOLDER`. It reads `rates.json`
+there every second, requests a second by URL, and appends a line of JSON to `requests.jsonl` for
+every second and URL: `time`, `url`, `sent`, `failed` (no answer, or a status of 500 and over) and
+`slow` (answered after more than a second). A request counts in the second in which it was sent.
 """
 
 import asyncio

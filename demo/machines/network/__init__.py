@@ -1,0 +1,1 @@
+"""The switch of the machines: a port for each, with its security group, and the way to loopback."""
