@@ -68,8 +68,8 @@ proxy: $(STAMP) ## HAProxy for `make chaos`: found, or fetched into .tools
 screenshots: tools browser ## screenshots of the console for docs/img
 	$(BIN)/python -m tests.console.take_screenshots
 
-demo: tools ## break hosts in a real environment and watch (ONCE=1 ends by itself, FLEET=machines is real Linux)
-	@exec $(BIN)/smartcloudops demo $(if $(ONCE),--once) $(if $(FLEET),--fleet $(FLEET))
+demo: tools ## break real Linux machines and watch (ONCE=1 ends by itself, FLEET=simulated, INCIDENTS=a,b)
+	@exec $(BIN)/smartcloudops demo $(if $(ONCE),--once) $(if $(FLEET),--fleet $(FLEET)) $(if $(INCIDENTS),--incidents $(INCIDENTS))
 
 lab: tools ## a labelled set from real Linux machines that break on schedule (OUT=folder SEED=1 MINUTES=60)
 	@test -n "$(OUT)" || { echo "OUT= is needed: a new folder"; exit 2; }
@@ -92,6 +92,9 @@ bench-decisions: tools ## the share of right decisions on labelled incidents (SE
 
 bench: tools database ## latency and throughput, compared with baselines of the same run
 	$(BIN)/python -m bench
+
+bench-remedies: tools ## what remedies cost the callers of real machines (TIMES=20 of each)
+	$(BIN)/python -m bench.remedies --times $(or $(TIMES),20)
 
 bench-rules: tools ## what becomes of the alerts of rule sets (RULES=folder of rule files)
 	@test -n "$(RULES)" || { echo "RULES= is needed: a folder of rule files"; exit 2; }
@@ -136,4 +139,4 @@ sbom: $(STAMP) ## the production packages as CycloneDX in build/sbom.json
 clean: ## remove all files that the targets made
 	rm -rf .venv .tools .demo .installed build dist
 
-.PHONY: help venv places tools servers test-servers browser database proxy ministack lint test screenshots demo lab bench chaos replacements soak fuzz bench-decisions model reference dashboards lock audit-deps dist sbom clean
+.PHONY: help venv places tools servers test-servers browser database proxy ministack lint test screenshots demo lab bench chaos replacements soak fuzz bench-decisions bench-remedies model reference dashboards lock audit-deps dist sbom clean

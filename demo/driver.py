@@ -15,9 +15,16 @@ from rich.status import Status
 from rich.table import Table
 
 from demo import failed_requests
-from demo.incidents import ON_MACHINES, SCRIPT, Observed
+from demo.incidents import (
+    ON_MACHINES,
+    SCRIPT,
+    Incident,
+    Observed,
+    UnknownFaultError,
+    choose,
+)
 from demo.machines import image, programs
-from demo.stack import tools
+from demo.stack import haproxy, tools
 from demo.stack.debian import ToolsError
 from demo.stack.environment import (
     Environment,
@@ -77,16 +84,22 @@ class Timeline:
             self._status = None
 
 
-def run(*, once: bool, machines: bool) -> int:
-    """Run the demo, on real machines if asked to. Returns 0 if every incident ended as expected."""
+def run(*, once: bool, fleet: str | None = None, only: Sequence[str] = ()) -> int:
+    """Run the demo; returns 0 if every incident ended as expected.
+
+    `fleet` is "machines" (real ones) or "simulated", by default what starts here. `only` names the
+    faults to play, by default all of the script.
+    """
     end_with_make()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
     timeline = Timeline()
     try:
         with Processes(_FOLDER / "logs") as processes:
-            return _play(processes, timeline, _MACHINES if machines else {}, once=once)
-    except (ProcessError, ToolsError, httpx.HTTPError) as error:
+            machines = _choose_machines(fleet, timeline)
+            script = choose(ON_MACHINES if machines else SCRIPT, only)
+            return _play(processes, timeline, machines, script, once=once)
+    except (ProcessError, ToolsError, UnknownFaultError, httpx.HTTPError) as error:
         timeline.stop_waiting()
         timeline.console.print(f"[red]the demo failed:[/] {escape(printable(str(error)))}")
         return 1
@@ -100,11 +113,32 @@ def _interrupt(_: int, __: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _play(
-    processes: Processes, timeline: Timeline, machines: Mapping[str, int], *, once: bool
-) -> int:
-    if machines:
+def _choose_machines(fleet: str | None, timeline: Timeline) -> Mapping[str, int]:
+    """The sizes of groups of real machines; none where the fleet is simulated.
+
+    Raises ToolsError where real ones are asked for and do not start.
+    """
+    if fleet == "simulated":
+        return {}
+    try:
+        haproxy.require()
         image.require(programs.require())
+    except ToolsError as error:
+        if fleet is not None:
+            raise
+        timeline.say("fleet", f"simulated, because real machines do not start here: {error}")
+        return {}
+    return _MACHINES
+
+
+def _play(
+    processes: Processes,
+    timeline: Timeline,
+    machines: Mapping[str, int],
+    script: Sequence[Incident],
+    *,
+    once: bool,
+) -> int:
     environment = start_environment(
         processes,
         tools.require(),
@@ -120,7 +154,6 @@ def _play(
         )
         used: set[str] = set()
         observations = []
-        script = ON_MACHINES if machines else SCRIPT
         for incident in script:
             timeline.console.rule(f"{incident.fault} in {incident.group}")
             observations.append(watcher.play(incident, used))

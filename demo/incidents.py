@@ -1,5 +1,6 @@
 """The scripted incidents: their faults, the expected actions, and the record of each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 
@@ -60,6 +61,22 @@ ON_MACHINES = tuple(
     for incident in SCRIPT
     if incident.fault not in {"traffic_surge", "bad_deploy"}
 )
+
+
+class UnknownFaultError(ValueError):
+    """The script has no such incident; the text has those that it has."""
+
+
+def choose(script: Sequence[Incident], only: Sequence[str]) -> tuple[Incident, ...]:
+    """The incidents of these faults, all without any, in the order of the script.
+
+    Raises UnknownFaultError.
+    """
+    known = [incident.fault for incident in script]
+    for fault in only:
+        if fault not in known:
+            raise UnknownFaultError(f"no incident {fault!r}; there are: {', '.join(known)}")
+    return tuple(incident for incident in script if not only or incident.fault in only)
 
 
 @dataclass(kw_only=True)

@@ -59,11 +59,10 @@ def cli() -> None:
 @click.option(
     "--fleet",
     type=click.Choice(["simulated", "machines"]),
-    default="simulated",
-    show_default=True,
-    help="Simulated instances, or real Linux machines (x86-64 Linux only).",
+    help="Real Linux machines (x86-64 Linux only), or simulated ones; default: what starts here.",
 )
-def demo(*, once: bool, fleet: str) -> None:
+@click.option("--incidents", default="", help="Only these faults of the script, by commas.")
+def demo(*, once: bool, fleet: str | None, incidents: str) -> None:
     """Break a real chain on this machine and watch it heal."""
     try:
         # Imported by name, because production lacks its packages, and receiver may not import demo.
@@ -71,7 +70,8 @@ def demo(*, once: bool, fleet: str) -> None:
     except ImportError as error:
         hint = "pip install 'smartcloudops[demo]'"
         raise FailedError(f"the demo is not installed ({error.name}): {hint}") from None
-    sys.exit(driver.run(once=once, machines=fleet == "machines"))
+    only = [name for name in incidents.split(",") if name]
+    sys.exit(driver.run(once=once, fleet=fleet, only=only))
 
 
 def main(arguments: list[str] | None = None) -> Any:

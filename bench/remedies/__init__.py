@@ -1,0 +1,1 @@
+"""`make bench-remedies`: what each remedy costs the callers of real machines."""

@@ -1,0 +1,17 @@
+"""Which incidents of the script a demo plays."""
+
+import pytest
+
+from demo.incidents import SCRIPT, UnknownFaultError, choose
+
+
+def test_chosen_incidents_keep_the_order_of_the_script() -> None:
+    """And without a choice all are played."""
+    chosen = choose(SCRIPT, ["memory_leak", "cpu_runaway"])
+    assert [incident.fault for incident in chosen] == ["cpu_runaway", "memory_leak"]
+    assert choose(SCRIPT, []) == SCRIPT
+
+
+def test_an_unknown_incident_is_named_with_the_known_ones() -> None:
+    with pytest.raises(UnknownFaultError, match="no incident 'flood'; there are: cpu_runaway"):
+        choose(SCRIPT, ["flood"])
