@@ -225,8 +225,9 @@ def _sum_up(observations: Sequence[Observed], environment: Environment, timeline
             timeline.say(
                 "fleet",
                 f"{observed.fault}: {observed.requests_failed_fault} requests failed until the "
-                f"act, {observed.requests_failed_act} from then to the recovery; boot "
-                f"{observed.boot_before} became {observed.boot_after}",
+                f"act, {observed.requests_failed_act} from then to the recovery; "
+                f"{_change('boot', observed.boot_before, observed.boot_after)}, "
+                f"{_change('process', observed.process_before, observed.process_after)}",
             )
         if observed.received_s is not None and observed.acted_s is not None:
             took = observed.acted_s - observed.received_s
@@ -236,6 +237,10 @@ def _sum_up(observations: Sequence[Observed], environment: Environment, timeline
     timeline.say("demo", "the runs:")
     for observed in observations:
         timeline.say("demo", f"{observed.fault:<14} {environment.receiver}/runs/{observed.run_id}")
+
+
+def _change(what: str, before: str | None, after: str | None) -> str:
+    return f"the same {what}" if before == after else f"{what} {before} became {after}"
 
 
 def _seconds(value: float | None) -> str:

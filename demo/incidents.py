@@ -83,8 +83,9 @@ def choose(script: Sequence[Incident], only: Sequence[str]) -> tuple[Incident, .
 class Observed:
     """The record of an incident; seconds are counted from the fault.
 
-    On real machines there are also the boot id of the target before and after, and the requests to
-    its group that callers saw fail: from the fault to the act, and from the act to the recovery.
+    On real machines there are also the boot id of the target and its service's process id, before
+    and after, and the requests to its group that callers saw fail: from the fault to the act, and
+    from the act to the recovery.
     """
 
     fault: str
@@ -102,5 +103,7 @@ class Observed:
     ended_as_expected: bool = False
     boot_before: str | None = None
     boot_after: str | None = None
+    process_before: str | None = None
+    process_after: str | None = None
     requests_failed_fault: int | None = None
     requests_failed_act: int | None = None

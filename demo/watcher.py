@@ -25,6 +25,7 @@ _WRITES = (
     "StopInstances",
     "TerminateInstance",
 )
+_SERVICE = "/service.py"
 # An incident that has not ended by then counts as failed.
 _LIMIT_S = 360.0
 
@@ -44,7 +45,7 @@ class Watcher:
         target = incident.group if incident.whole_group else self._healthy(incident.group, used)
         used.add(target)
         observed = Observed(fault=incident.fault, target=target, fault_at=time.time())
-        observed.boot_before = self._boot_id(target)
+        observed.boot_before, observed.process_before = self._identity(target)
         self._started = time.monotonic()
         answer = self.http.post(
             f"{self.environment.aws}/_sim/fleet/faults",
@@ -69,13 +70,14 @@ class Watcher:
                 break
             self.waiting(_gauges(members))
             time.sleep(_POLL_S)
-        observed.boot_after = self._boot_id(target)
+        observed.boot_after, observed.process_after = self._identity(target)
         return self._evaluate(incident, observed, ids | {target})
 
-    def _boot_id(self, target: str) -> str | None:
-        """None for a group, and for a simulated instance."""
-        found = (item for item in self._fleet() if item["instance_id"] == target)
-        return next(found, {}).get("boot_id")
+    def _identity(self, target: str) -> tuple[str | None, str | None]:
+        """Boot id and process of the service; None for a group, and for a simulated instance."""
+        item = next((item for item in self._fleet() if item["instance_id"] == target), {})
+        services = [pid for pid, words in item.get("processes", {}).items() if _SERVICE in words]
+        return item.get("boot_id"), next(iter(services), None)
 
     def _evaluate(self, incident: Incident, observed: Observed, ids: set[str]) -> Observed:
         runs = self._runs(ids, observed)

@@ -117,6 +117,10 @@ class Fleet(SteadyHosts):
                 )
             self._past, self._began = (hosts, series), now
 
+    def host(self, instance_id: str) -> Host:
+        """The random parameters of one instance."""
+        return self._members[instance_id].host
+
     def history(self) -> Iterator[str]:
         """The past before `begin`, in OpenMetrics' text format."""
         hosts, series = self._past

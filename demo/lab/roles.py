@@ -1,20 +1,20 @@
 """The model's roles of a machine, from what its exporter says at two moments."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 
 Reading = Mapping[str, float]
-_DISK, _CARD, _DATA = 'device="ubda"', 'device="eth0"', 'mountpoint="/data"'
-# Role and metric: rates of counters, and gauges as they are.
+# Role and metric: rates of counters, and gauges as they are. Of devices those that count nothing
+# twice are added up.
 _RATES = {
-    "cpu_iowait": 'node_cpu_seconds_total{cpu="0",mode="iowait"}',
     "tcp_passive_opens": "node_netstat_Tcp_PassiveOpens",
     "tcp_out_rsts": "node_netstat_Tcp_OutRsts",
     "tcp_retrans": "node_netstat_Tcp_RetransSegs",
-    "disk_read_bytes": f"node_disk_read_bytes_total{{{_DISK}}}",
-    "disk_write_bytes": f"node_disk_written_bytes_total{{{_DISK}}}",
-    "disk_util": f"node_disk_io_time_seconds_total{{{_DISK}}}",
-    "net_rx_bytes": f"node_network_receive_bytes_total{{{_CARD}}}",
-    "net_tx_bytes": f"node_network_transmit_bytes_total{{{_CARD}}}",
+    "disk_read_bytes": "node_disk_read_bytes_total",
+    "disk_write_bytes": "node_disk_written_bytes_total",
+    "disk_util": "node_disk_io_time_seconds_total",
+    "net_rx_bytes": "node_network_receive_bytes_total",
+    "net_tx_bytes": "node_network_transmit_bytes_total",
 }
 _GAUGES = {
     "load1": "node_load1",
@@ -25,8 +25,10 @@ _GAUGES = {
     "latency": "service_latency_seconds",
     "service_up": "service_up",
 }
-ROLES = (*_RATES, *_GAUGES, "cpu_busy", "memory_used_effective", "filesystem_used")
-_IDLE = 'node_cpu_seconds_total{cpu="0",mode="idle"}'
+ROLES = ("cpu_iowait", *_RATES, *_GAUGES, "cpu_busy", "memory_used_effective", "filesystem_used")
+_CPU = "node_cpu_seconds_total"
+_LOOPBACK = 'device="lo"'
+_LEFT_OUT = ("/run", "/tmp")  # noqa: S108 mount points of a guest
 
 
 def levels(before: Reading, now: Reading) -> list[float] | None:
@@ -34,22 +36,34 @@ def levels(before: Reading, now: Reading) -> list[float] | None:
     seconds = now["node_time_seconds"] - before["node_time_seconds"]
     if seconds <= 0 or now["node_boot_time_seconds"] > before["node_time_seconds"]:
         return None
+    names = tuple(now)
 
-    def rate(metric: str) -> float:
-        return max(0.0, now[metric] - before[metric]) / seconds
+    def rate(metric: str, part: str = "") -> float:
+        keys = _named(names, metric, part)
+        return max(0.0, sum(now[key] - before.get(key, 0.0) for key in keys)) / seconds
 
-    values = [rate(metric) for metric in _RATES.values()]
-    values += [now.get(metric, 0.0) for metric in _GAUGES.values()]
+    cpus = len(_named(names, _CPU, 'mode="idle"'))
     total = now["node_memory_MemTotal_bytes"]
-    size = now[_filesystem(now, "size")]
+    (size,) = _named(names, "node_filesystem_size_bytes")
+    (free,) = _named(names, "node_filesystem_avail_bytes")
     return [
-        *values,
-        min(1.0, max(0.0, 1 - rate(_IDLE))),
+        rate(_CPU, 'mode="iowait"') / cpus,
+        *(rate(metric) for metric in _RATES.values()),
+        *(now.get(metric, 0.0) for metric in _GAUGES.values()),
+        min(1.0, max(0.0, 1 - rate(_CPU, 'mode="idle"') / cpus)),
         total - now["node_memory_MemAvailable_bytes"],
-        1 - now[_filesystem(now, "avail")] / size,
+        1 - now[free] / now[size],
     ]
 
 
-def _filesystem(reading: Reading, kind: str) -> str:
-    name = f"node_filesystem_{kind}_bytes"
-    return next(key for key in reading if key.startswith(name) and _DATA in key)
+@functools.lru_cache(maxsize=256)
+def _named(names: Sequence[str], metric: str, part: str = "") -> Sequence[str]:
+    """The series of a metric, in one mode of the processors if `part` says so."""
+    return [
+        name
+        for name in names
+        if name.partition("{")[0] == metric
+        and part in name
+        and _LOOPBACK not in name
+        and not any(f'mountpoint="{folder}"' in name for folder in _LEFT_OUT)
+    ]

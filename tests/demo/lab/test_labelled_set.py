@@ -8,8 +8,9 @@ import pytest
 
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
-from demo.lab import roles
-from demo.lab.labelled_set import Event, Lab, write
+from demo.lab import pasts, roles
+from demo.lab.labelled_set import write
+from demo.lab.schedule import Event, Lab
 from demo.machines.fleet import MachineFleet
 from models.training.labelled_sets import read_set
 
@@ -33,9 +34,13 @@ def lab() -> Lab:
     return lab
 
 
+def _past() -> dict[str, pasts.Rows]:
+    return {name: pasts.of_machine(number, _START) for number, name in enumerate(("i-0", "i-1"))}
+
+
 def test_a_set_holds_what_fired_and_what_was_going_on(lab: Lab, tmp_path: Path) -> None:
     """One alert an event, at the reading at which its rule had held, with two days before it."""
-    write(lab, tmp_path)
+    write(lab, tmp_path, _past(), 5e8)
     alerts = read_set(tmp_path).alerts
     assert [(alert.target, alert.kind, alert.incident, alert.roles) for alert in alerts] == [
         ("i-0", "cpu_runaway", True, ("cpu_busy",)),
@@ -54,7 +59,7 @@ def test_a_set_holds_what_fired_and_what_was_going_on(lab: Lab, tmp_path: Path) 
 def test_an_alert_without_an_event_is_natural(lab: Lab, tmp_path: Path) -> None:
     """What the rules raise on an untouched machine is benign."""
     lab.events.clear()
-    write(lab, tmp_path)
+    write(lab, tmp_path, _past(), 5e8)
     assert {(alert.kind, alert.incident) for alert in read_set(tmp_path).alerts} == {
         ("natural", False)
     }

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from demo.machines.traffic import load
 from demo.stack.processes import free_port
@@ -28,6 +29,12 @@ class _Half(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+def _lines(folder: Path) -> list[dict[str, Any]]:
+    """What the callers have written."""
+    file = folder / "requests.jsonl"
+    return list(map(json.loads, file.read_text().splitlines())) if file.exists() else []
+
+
 def test_requests_that_fail_are_counted_by_second_and_balancer(tmp_path: Path) -> None:
     """Errors of a server, and a port at which nobody listens."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Half)
@@ -35,12 +42,14 @@ def test_requests_that_fail_are_counted_by_second_and_balancer(tmp_path: Path) -
     up, down = f"http://127.0.0.1:{server.server_port}", f"http://127.0.0.1:{free_port()}"
     (tmp_path / "rates.json").write_text(json.dumps({up: 20, down: 5}))
     with subprocess.Popen([sys.executable, "-m", load.__name__, tmp_path, "1"]) as callers:
-        time.sleep(4)
+        until = time.monotonic() + 30
+        while sum(line["sent"] for line in _lines(tmp_path)) < 60 and time.monotonic() < until:
+            time.sleep(0.2)
         callers.kill()
     server.shutdown()
     server.server_close()
     counts: dict[str, Counter[str]] = {up: Counter(), down: Counter()}
-    for line in map(json.loads, (tmp_path / "requests.jsonl").read_text().splitlines()):
+    for line in _lines(tmp_path):
         assert line["sent"] <= 25
         counts[line["url"]].update({name: line[name] for name in ("sent", "failed", "slow")})
     assert counts[up]["sent"] > 20
