@@ -1,8 +1,10 @@
 """Builds the AWS clients: the only module that does."""
 
 import threading
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from functools import partial
+from typing import Any, cast
 
 import boto3
 from botocore import UNSIGNED
@@ -17,12 +19,14 @@ from actions.aws.account_access import (
     credentials_for,
 )
 from actions.aws.client_set import Aws, add_run_to_user_agent
+from actions.aws.service_models import new_session
 from actions.place import HOME, Place
 
 
 def connect(*, pool: int = 16) -> Aws:
     """Clients by boto3's environment variables, such as AWS_ENDPOINT_URL."""
-    return _connect(boto3.Session(), pool)
+    make = _makers(new_session(), pool)
+    return Aws(**{name: create() for name, create in make.items()})
 
 
 def own_region() -> str:
@@ -58,16 +62,39 @@ class PlaceClients:
         if access is None:
             raise UnknownPlaceError(place=place)
         if place.account not in self._sessions:
-            own, session = Session(), Session()
+            own, session = new_session(), new_session()
             credentials = credentials_for(access, own, own_region() or place.region)
             session.register_component("credential_provider", OneSource(credentials))
             self._sessions[place.account] = session
         of_account = self._sessions[place.account]
-        there = boto3.Session(botocore_session=of_account, region_name=place.region)
-        return _connect(there, self._pool, shared_with=self._own)
+        make = _makers(of_account, self._pool, region=place.region)
+        return cast("Aws", _LazyClients(make, self._lock, sns=self._own.sns, s3=self._own.s3))
 
 
-def _connect(session: boto3.Session, pool: int, shared_with: Aws | None = None) -> Aws:
+class _LazyClients:
+    """As `Aws`, but that each client is made when it is first needed: few places are acted in.
+
+    `lock` is of all clients of a session, which makes only one at a time.
+    """
+
+    def __init__(
+        self, make: Mapping[str, Callable[[], Any]], lock: threading.Lock, **made: Any
+    ) -> None:
+        self._make, self._lock = make, lock
+        vars(self).update(made)
+
+    def __getattr__(self, name: str) -> Any:
+        """Called for what is not there yet. Raises AttributeError."""
+        if name not in self._make:
+            raise AttributeError(name)
+        with self._lock:
+            return vars(self).get(name) or vars(self).setdefault(name, self._make[name]())
+
+
+def _makers(
+    session: Session, pool: int, region: str | None = None
+) -> Mapping[str, Callable[[], Any]]:
+    """What makes each client of `Aws`."""
     shared = Config(
         connect_timeout=3,
         read_timeout=10,
@@ -76,20 +103,16 @@ def _connect(session: boto3.Session, pool: int, shared_with: Aws | None = None) 
         retries={"mode": "standard", "total_max_attempts": 3},
     )
     once = shared.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
-    session.events.register("request-created", add_run_to_user_agent)
-    return Aws(
-        ec2=session.client("ec2", config=shared),
-        ec2_once=session.client("ec2", config=once),
-        autoscaling=session.client("autoscaling", config=shared),
-        autoscaling_once=session.client("autoscaling", config=once),
-        elbv2=session.client("elbv2", config=shared),
-        ssm=session.client("ssm", config=shared),
-        ssm_once=session.client("ssm", config=once),
-        sns=shared_with.sns if shared_with else session.client("sns", config=shared),
-        cloudtrail=session.client("cloudtrail", config=shared),
-        arc_zonal_shift=session.client("arc-zonal-shift", config=shared),
-        s3=shared_with.s3 if shared_with else session.client("s3", config=shared),
-    )
+    handler: Any = add_run_to_user_agent
+    # Once for all places of an account.
+    session.register("request-created", handler, unique_id="run")
+
+    def maker(field: str) -> Callable[[], Any]:
+        service = field.removesuffix("_once")
+        config = shared if service == field else once
+        return partial(session.create_client, service.replace("_", "-"), region, config=config)
+
+    return {field.name: maker(field.name) for field in fields(Aws)}
 
 
 def connect_identity() -> tuple[Any, Any]:

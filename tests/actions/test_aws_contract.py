@@ -16,6 +16,7 @@ from actions.aws.errors import classify
 from actions.aws.group_activities import ENDED
 from actions.aws.groups import Member
 from actions.aws.host_status import EVENT_CODES, HostStatus
+from actions.aws.service_models import OPERATIONS, new_session
 from actions.aws.target_health import Target
 from actions.base import Progress
 from actions.catalog.ec2._power import RUNNING, STOPPED
@@ -106,6 +107,17 @@ def test_every_call_is_known_with_its_errors() -> None:
         for service, operations in contract.OPERATIONS.items()
     }
     assert modelled == reviewed
+
+
+def test_the_clients_have_these_operations_alone() -> None:
+    """Models are loaded once, and without what is never called: a fleet has many clients."""
+    called = {name: frozenset(contract.OPERATIONS[name]) for name in OPERATIONS}
+    assert called == OPERATIONS
+    session = new_session()
+    for service, names in OPERATIONS.items():
+        client = session.create_client(service, region_name="us-east-1")
+        assert frozenset(client.meta.service_model.operation_names) == names
+    assert session.get_component("data_loader") is new_session().get_component("data_loader")
 
 
 @pytest.mark.parametrize(("service", "shape"), _ENUMS)
