@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -60,23 +61,51 @@ def interruption(aws: Aws, instance: Instance) -> Sequence[str]:
     return [f"EC2 interrupts the Spot Instance {instance.id}: {notice}" for notice in notices]
 
 
-def recent_changes(aws: Aws, name: str, now: float) -> Sequence[str] | None:
-    """A sentence for each change that others made to this resource in the last 15 minutes.
+@dataclass(frozen=True, kw_only=True)
+class ForeignChanges:
+    """What others changed in one region of an account in the last 15 minutes."""
 
-    From CloudTrail; calls by this service and by AWS itself are left out. CloudTrail shows events
-    minutes late, so an empty list proves nothing. Reads of the resource may hide its changes, and a
-    lookup takes one attribute: where 200 events show no change, all changes in the account are
-    looked through. None if those are more than 200, too. Raises botocore's errors.
+    events: "Sequence[EventTypeDef]"
+
+    def of(self, name: str) -> Sequence[str]:
+        """A sentence for each change to this instance or group."""
+        return [_describe(event, name) for event in self.events if _names(event, name)]
+
+
+def foreign_changes(aws: Aws, now: float) -> ForeignChanges | None:
+    """All changes of others in the region; None beyond 200 events. Raises botocore's errors.
+
+    One look serves every target there, because CloudTrail answers twice a second in each region of
+    an account, whoever asks. Calls by this service and by AWS itself are left out. CloudTrail shows
+    events minutes late, so an empty list proves nothing.
     https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
     """
-    changes = _changes_among(aws, "ResourceName", name, name, now)
-    return _changes_among(aws, "ReadOnly", "false", name, now) if changes is None else changes
+    found: list[EventTypeDef] = []
+    for events in _pages(aws, "ReadOnly", "false", now):
+        if events is None:
+            return None
+        found += filter(_is_foreign, events)
+    return ForeignChanges(events=found)
 
 
-def _changes_among(
-    aws: Aws, attribute: "LookupAttributeKeyType", value: str, name: str, now: float
-) -> Sequence[str] | None:
-    """The changes to `name` among the events that have this attribute; None beyond four pages."""
+def changes_of(aws: Aws, name: str, now: float) -> Sequence[str] | None:
+    """A sentence for each change that others made to this resource; None beyond 200 events.
+
+    For a region with too many changes to look through. Reads of the resource may hide its changes.
+    Raises botocore's errors.
+    """
+    for events in _pages(aws, "ResourceName", name, now):
+        if events is None:
+            return None
+        if changes := [_describe(event, name) for event in events if _is_foreign(event)]:
+            return changes
+    return []
+
+
+def _pages(
+    aws: Aws, attribute: "LookupAttributeKeyType", value: str, now: float
+) -> "Iterator[Sequence[EventTypeDef] | None]":
+    """The events that have this attribute, latest first; None in place of a fifth page."""
     query: LookupEventsRequestTypeDef = {
         "LookupAttributes": [{"AttributeKey": attribute, "AttributeValue": value}],
         "StartTime": datetime.fromtimestamp(now - _RECENT_S, UTC),
@@ -84,22 +113,22 @@ def _changes_among(
     }
     for _ in range(_PAGES_MAX):
         answer = aws.cloudtrail.lookup_events(**query)
-        changes = [
-            _describe(event, name)
-            for event in answer["Events"]
-            if _is_foreign(event) and (value == name or _names(event, name))
-        ]
-        if changes or not answer.get("NextToken"):
-            return changes
+        yield answer["Events"]
+        if not answer.get("NextToken"):
+            return
         query["NextToken"] = answer["NextToken"]
-    return None
+    yield None
 
 
 def _names(event: "EventTypeDef", name: str) -> bool:
-    """Whether the event may be about the resource; one without a detail may be."""
+    """Whether the event may be about the resource; one without a detail may be.
+
+    A detail has it as a whole text, or at the end of an ARN: "web" is not "web-2".
+    """
     detail = event.get("CloudTrailEvent")
     listed = (resource.get("ResourceName") for resource in event.get("Resources", []))
-    return not detail or name in detail or name in listed
+    text = json.dumps(name)[1:]
+    return not detail or f'"{text}' in detail or f"/{text}" in detail or name in listed
 
 
 def _is_foreign(event: "EventTypeDef") -> bool:

@@ -4,7 +4,7 @@ A failed system check is the hardware's: a reboot stays on it, a stop and a star
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,8 +82,27 @@ def read_host_status(aws: Aws, instance_id: str) -> HostStatus:
     raise NotActionableError(f"EC2 says nothing of the status of {instance_id}")
 
 
-def read_volume_check(aws: Aws, instance_id: str) -> str:
-    """The status of the instance's volumes: "impaired" where one of them is, else "ok".
+def read_host_statuses(aws: Aws, ids: Sequence[str]) -> Mapping[str, HostStatus]:
+    """The statuses of these instances' hosts, by id, at most 100.
+
+    Without those that do not exist: where EC2 refuses all for one of them, each is asked for.
+    """
+    try:
+        answer = aws.ec2.describe_instance_status(InstanceIds=list(ids), IncludeAllInstances=True)
+    except aws.ec2.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] != "InvalidInstanceID.NotFound":
+            raise
+        if len(ids) == 1:
+            return {}
+        return {
+            found: status for one in ids for found, status in read_host_statuses(aws, [one]).items()
+        }
+    statuses = [_status(status) for status in answer["InstanceStatuses"]]
+    return {status.id: status for status in statuses if status.id in ids}
+
+
+def read_volume_checks(aws: Aws, ids: Sequence[str]) -> Mapping[str, str]:
+    """The status of each instance's volumes: "impaired" where one of them is, else "ok".
 
     EC2 disables the I/O of such a volume, whose data may be inconsistent. Few volumes are impaired,
     and a status does not always name its instance. botocore's errors pass through.
@@ -93,12 +112,18 @@ def read_volume_check(aws: Aws, instance_id: str) -> str:
     pages = aws.ec2.get_paginator("describe_volume_status").paginate(Filters=[impaired])
     volumes = {status.get("VolumeId") for page in pages for status in page["VolumeStatuses"]}
     if not volumes:
-        return "ok"
+        return dict.fromkeys(ids, "ok")
     attached = aws.ec2.get_paginator("describe_volumes").paginate(
-        Filters=[{"Name": "attachment.instance-id", "Values": [instance_id]}]
+        Filters=[{"Name": "attachment.instance-id", "Values": list(ids)}]
     )
-    own = {volume.get("VolumeId") for page in attached for volume in page["Volumes"]}
-    return "ok" if volumes.isdisjoint(own) else IMPAIRED
+    ill = {
+        attachment.get("InstanceId")
+        for page in attached
+        for volume in page["Volumes"]
+        if volume.get("VolumeId") in volumes
+        for attachment in volume.get("Attachments", [])
+    }
+    return {one: IMPAIRED if one in ill else "ok" for one in ids}
 
 
 def find_affected(aws: Aws) -> Sequence[HostStatus]:

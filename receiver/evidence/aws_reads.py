@@ -10,23 +10,26 @@ import structlog
 from actions.aws import context, errors, group_activities, target_health
 from actions.aws.client_set import Aws
 from actions.aws.clients import AWS_ERRORS
+from actions.aws.context import ForeignChanges
 from actions.aws.group_activities import ActiveRefresh
 from actions.aws.groups import Group, read_group
 from actions.aws.host_status import (
     HostStatus,
     find_affected,
-    read_host_status,
-    read_volume_check,
+    read_host_statuses,
+    read_volume_checks,
 )
 from actions.aws.instances import (
     Instance,
     find_named,
     ping,
-    read_instance,
+    read_instances,
     read_standalone,
+    require_id,
 )
 from actions.aws.target_errors import NotActionableError
 from actions.execution.records import Scope
+from receiver.evidence.shared_reads import BatchedRead, KeptRead
 from receiver.evidence.source import Source
 from receiver.runtime.cache import BoundedCache
 
@@ -35,7 +38,7 @@ _T = TypeVar("_T")
 # Registered instances of a target group, and the healthy ones among them.
 TargetHealth = tuple[frozenset[str], frozenset[str]]
 # CloudTrail's events are reused for this long: they are minutes late anyway.
-_EVENTS_LAST_S = 30.0
+EVENTS_LAST_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,14 +105,35 @@ class AwsReads:
     _events: BoundedCache[str, tuple[float, Sequence[str]]] = field(
         default_factory=BoundedCache, init=False
     )
+    _changes: KeptRead[AwsAnswer[ForeignChanges]] = field(init=False)
+    _instances: BatchedRead[str, Instance] = field(init=False)
+    _hosts: BatchedRead[str, HostStatus] = field(init=False)
+    _volumes: BatchedRead[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        aws = self.aws
+        shared = {
+            "_changes": KeptRead(self._read_changes, EVENTS_LAST_S),
+            "_instances": BatchedRead(lambda ids: read_instances(aws, ids)),
+            "_hosts": BatchedRead(lambda ids: read_host_statuses(aws, ids)),
+            "_volumes": BatchedRead(lambda ids: read_volume_checks(aws, ids)),
+        }
+        for name, read in shared.items():
+            object.__setattr__(self, name, read)
 
     def instance(self, instance_id: str) -> AwsAnswer[Instance]:
-        return self._answer("DescribeInstances", lambda: read_instance(self.aws, instance_id))
+        return self._answer("DescribeInstances", lambda: self._instance(instance_id))
+
+    def _instance(self, instance_id: str) -> Instance | None:
+        require_id(instance_id)
+        return self._instances.read(instance_id)
 
     def ping(self) -> str:
         """The error of a small read; empty where AWS answers."""
-        answer = self._answer("DescribeInstances", lambda: ping(self.aws), guess=True)
-        return answer.error
+        ended: AwsAnswer[None] = self._answer(
+            "DescribeInstances", lambda: ping(self.aws), guess=True
+        )
+        return ended.error
 
     def instances_named(self, name: str, value: str) -> AwsAnswer[Sequence[Instance]]:
         """The live instances with this address, DNS name or tag, by EC2's filter `name`."""
@@ -126,10 +150,10 @@ class AwsReads:
         return self._read(lambda: context.is_termination_protected(self.aws, instance_id))
 
     def host_status(self, instance_id: str) -> HostStatus | None:
-        return self._read(lambda: read_host_status(self.aws, instance_id))
+        return self._read(lambda: self._hosts.read(instance_id))
 
     def volume_check(self, instance_id: str) -> str | None:
-        return self._read(lambda: read_volume_check(self.aws, instance_id), guess=True)
+        return self._read(lambda: self._volumes.read(instance_id), guess=True)
 
     def interruption(self, instance: Instance | None) -> Sequence[str]:
         """A hint: without an answer there is none."""
@@ -149,19 +173,38 @@ class AwsReads:
         return self._read(lambda: group_activities.active_refreshes(self.aws, group), guess=guess)
 
     def recent_events(self, name: str, now: float) -> Sequence[str] | None:
-        """Changes by others, cached: CloudTrail answers slowly, and twice a second at most."""
+        """Changes by others, from one look for all targets there, repeated after half a minute.
+
+        Where there are too many changes for that, those of each target are looked up.
+        """
+        changes = self._changes.get(now)
+        if changes is None:
+            return None
+        if changes.value is not None:
+            return changes.value.of(name)
         asked_at, remembered = self._events.get(name, (0.0, None))
-        if remembered is not None and 0 <= now - asked_at < _EVENTS_LAST_S:
+        if remembered is not None and 0 <= now - asked_at < EVENTS_LAST_S:
             return remembered
-        events = self._read(lambda: context.recent_changes(self.aws, name, now))
+        events = self._read(lambda: context.changes_of(self.aws, name, now))
         if events is not None:
             self._events[name] = (now, events)
         return events
 
-    def _read(self, read: Callable[[], _T], *, guess: bool = False) -> _T | None:
+    def _read_changes(self, now: float) -> AwsAnswer[ForeignChanges] | None:
+        """None without an answer; without a value there are too many changes."""
+        answer = self._answer("LookupEvents", lambda: context.foreign_changes(self.aws, now))
+        return None if answer.error else answer
+
+    def events_age_s(self, now: float) -> float | None:
+        """Seconds since CloudTrail was asked for the changes of all targets there."""
+        return self._changes.age_s(now)
+
+    def _read(self, read: Callable[[], _T | None], *, guess: bool = False) -> _T | None:
         return self._answer("", read, guess=guess).value
 
-    def _answer(self, call: str, read: Callable[[], _T], *, guess: bool = False) -> AwsAnswer[_T]:
+    def _answer(
+        self, call: str, read: Callable[[], _T | None], *, guess: bool = False
+    ) -> AwsAnswer[_T]:
         """`call` is the call to AWS that the read makes."""
         try:
             answer: AwsAnswer[_T] = AwsAnswer(value=read())

@@ -297,10 +297,20 @@ def _change(name: str) -> dict[str, str]:
     [
         ([_change("api")] * 199 + [_change("web")], ["alice called DetachInstances on web"]),
         ([_change("api")] * 200, []),
-        ([_event("aws-cli", CloudTrailEvent="")], ["alice called DetachInstances on web"]),
+        (
+            [_event("aws-cli", CloudTrailEvent="")],
+            [f"alice called DetachInstances on {name}" for name in (_HOSTS[0], "web")],
+        ),
+        ([_change("web-2")], []),
         ([_change("api")] * 201, None),
     ],
-    ids=["of the group", "of another group", "of what is not said", "more than are read"],
+    ids=[
+        "of the group",
+        "of another group",
+        "of what is not said",
+        "of a longer name",
+        "more than are read",
+    ],
 )
 def test_many_reads_of_a_group_hide_no_change_of_it(
     reader: AwsReader,

@@ -23,7 +23,8 @@ def lookup_events(
 ) -> dict[str, Any]:
     """Events about one resource, or of one kind, latest first; none from before `since`.
 
-    `others` are events from outside of this log, by the value of the attribute asked for.
+    `others` are events from outside of this log, by the name of their resource, or by "false" where
+    they changed something else. Those of a resource are among all changes, too.
     """
     wanted = {
         attribute["AttributeKey"]: attribute["AttributeValue"]
@@ -40,7 +41,14 @@ def lookup_events(
         and reads in (None, _read_only(call))
         and (name is None or name in _texts(call.parameters))
     ]
-    events = [*others.get(request["LookupAttributes"][0]["AttributeValue"], []), *events]
+    named = others.get(request["LookupAttributes"][0]["AttributeValue"], [])
+    changed = [
+        {"Resources": [{"ResourceName": resource}], **event}
+        for resource, told in others.items()
+        for event in told
+        if name is None and resource != reads and event.get("ReadOnly") != "true"
+    ]
+    events = [*named, *changed, *events]
     first, most = int(request.get("NextToken") or 0), int(request.get("MaxResults", 50))
     more = {"NextToken": str(first + most)} if len(events) > first + most else {}
     return {"Events": events[first : first + most], **more}
