@@ -32,7 +32,7 @@ from receiver.runtime.rfc3339 import DAY_S
 from receiver.service import LeaderTask, Metrics, Service
 from receiver.settings import Settings
 from receiver.webhook.factory import AlertIntake
-from receiver.workflow.dispatcher import Dispatcher
+from receiver.workflow.dispatcher import Dispatcher, lanes_of_account
 from receiver.workflow.durable_queue import DurableQueue, Phase
 from receiver.workflow.factory import Workflow
 from receiver.workflow.preflight import Preflight
@@ -120,7 +120,7 @@ class _Builder:
             leadership=self.leadership,
             accounts=AccountWatch(
                 readers=self.evidence.aws_readers,
-                pool=self.queries,
+                pool=self.edges.pool(len(self.accounts.places), "accounts"),
                 metrics=self.metrics.account,
             ),
             leader_tasks=[*self._leader_tasks()],
@@ -225,8 +225,13 @@ class _Builder:
             clock=self.edges.clock,
             metrics=self.metrics.decision,
         ).make()
+        workers = self.settings.workers
         return self.workflow.make_dispatcher(
-            pipeline, self.workers, self.metrics.decision, self.edges.monotonic
+            pipeline,
+            self.workers,
+            self.metrics.decision,
+            self.edges.monotonic,
+            lanes_of_account=lanes_of_account(workers, len(self.accounts.accounts)),
         )
 
     @cached_property

@@ -10,6 +10,7 @@ from ulid import ULID
 from actions.audit import log
 from actions.aws.groups import GROUP_NAME
 from actions.aws.instances import INSTANCE_ID
+from actions.place import ACCOUNT, REGION
 from receiver.db.tables import runs
 from receiver.evidence.target import Target
 from receiver.runs.model import Run, RunRequest, State
@@ -17,7 +18,8 @@ from receiver.runs.store import existing_ids, from_row, to_row
 from receiver.webhook.episodes import QueuedAlert
 from receiver.webhook.payload import Alert
 
-# Alerts without a group share this many lanes, because one lane would decide them one by one.
+# Alerts without a group share this many lanes of their place, because one lane would decide them
+# one by one.
 _LANES_WITHOUT_GROUP = 4
 
 
@@ -131,14 +133,26 @@ def target_of(alert: Alert) -> Mapping[str, str | None]:
 
 
 def _lane(queued: QueuedAlert) -> str:
-    """The group, or one of the lanes that alerts without a group share.
+    """The group of an account and a region, or one of the lanes that alerts without a group share.
 
-    The runs of a lane are decided in sequence.
+    The runs of a lane are decided in sequence. Which labels tell the place is the mapping's matter;
+    here a value that looks like one will do, because a lane only orders.
     """
-    asg = queued.alert.labels.get("asg", "")
+    labels = queued.alert.labels
+    asg = labels.get("asg", "")
     # Another form of text may contain characters that PostgreSQL cannot store.
     group = asg if GROUP_NAME.fullmatch(asg) else ""
-    return group[:255] or f"#{zlib.crc32(queued.id.encode()) % _LANES_WITHOUT_GROUP}"
+    own = group or f"#{zlib.crc32(queued.id.encode()) % _LANES_WITHOUT_GROUP}"
+    values = [labels[name] for name in sorted(labels)]
+    account = next(filter(ACCOUNT.fullmatch, values), "")
+    region = next(filter(REGION.fullmatch, values), "")
+    return (f"{account}/{region}/{own}" if account else own)[:255]
+
+
+def account_of(lane: str) -> str:
+    """The account that the lane is of; empty where its alerts tell none."""
+    account = lane.partition("/")[0]
+    return account if ACCOUNT.fullmatch(account) else ""
 
 
 def _alert_received(queued: QueuedAlert) -> log.Event:

@@ -45,24 +45,29 @@ def get(connection: Connection, run_id: str) -> Run | None:
     return None if row is None else from_row(row)
 
 
-def pending(
-    connection: Connection,
-    *,
-    busy: Collection[str],
-    resting: Collection[str],
-    now: float,
-    limit: int,
-) -> Sequence[Run]:
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """What is not decided now: busy `lanes`, those of some `accounts`, and `runs` that rest."""
+
+    lanes: Collection[str] = ()
+    accounts: Collection[str] = ()
+    runs: Collection[str] = ()
+
+
+def pending(connection: Connection, left_out: LeftOut, now: float, limit: int) -> Sequence[Run]:
     """Undecided runs of one lane: the lane of the most severe, then newest, run.
 
-    The most severe runs come first, the newest of them before older ones. `busy` lanes and
-    `resting` runs are left out.
+    The most severe runs come first, the newest of them before older ones.
     """
+    others: list[ColumnElement[bool]] = [
+        runs.c.lane.not_like(f"{account}/%") for account in left_out.accounts
+    ]
+    others += [*_without(runs.c.lane, left_out.lanes), *_due(left_out.runs, now)]
     # One state at a time, so that the index returns them in order.
     heads = [
         connection.execute(
             select(runs.c.priority, runs.c.received_at, runs.c.lane)
-            .where(runs.c.state == state, *_without(runs.c.lane, busy), *_due(resting, now))
+            .where(runs.c.state == state, *others)
             .order_by(*_ORDER)
             .limit(1)
         ).one_or_none()
@@ -72,7 +77,7 @@ def pending(
     if not candidates:
         return ()
     lane = min(candidates, key=lambda row: (row.priority, -row.received_at)).lane
-    return pending_in_lane(connection, lane, resting=resting, now=now, limit=limit)
+    return pending_in_lane(connection, lane, resting=left_out.runs, now=now, limit=limit)
 
 
 def pending_in_lane(

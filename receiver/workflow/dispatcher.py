@@ -5,6 +5,7 @@ A decision changes nothing, so it is simply made again after a crash.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from receiver.decision.model import Refuse
 from receiver.decision.pipeline import DecisionPipeline, GroupDecision
 from receiver.runs import intake, store
 from receiver.runs.model import GuardResult, Run
+from receiver.runs.store import LeftOut
 from receiver.runs.target_finder import TargetFinder
 from receiver.runs.transitions import Transition
 from receiver.webhook.inbox import Inbox
@@ -71,11 +73,17 @@ class _Failures:
             return [run_id for run_id, (_, until) in self._rests.items() if until > now]
 
 
+def lanes_of_account(workers: int, accounts: int) -> int | None:
+    """The most lanes of one account: a quarter of the `workers` is for the others."""
+    return None if accounts <= 1 else max(1, workers * 3 // 4)
+
+
 @dataclass
 class Dispatcher:
     """Dispatches runs; `pool` runs the decisions, `clock` gives epoch seconds.
 
-    One thread calls `dispatch`.
+    No account has more than `lanes_of_account` at once; None is any number. One thread calls
+    `dispatch`.
     """
 
     database: Database
@@ -89,6 +97,7 @@ class Dispatcher:
     pool: Executor
     clock: Callable[[], float]
     monotonic: Callable[[], float] = time.monotonic
+    lanes_of_account: int | None = None
     # Running tasks by lane; used only by the thread that calls `dispatch`.
     _busy: dict[str, Future[None]] = field(default_factory=dict, init=False)
     _failures: _Failures = field(init=False)
@@ -159,18 +168,19 @@ class Dispatcher:
         self._busy = {lane: task for lane, task in self._busy.items() if not task.done()}
         while len(self._busy) < _LANES:
             with self.database.read() as connection:
-                batch = store.pending(
-                    connection,
-                    busy=self._busy,
-                    resting=self._failures.resting(),
-                    now=self.clock(),
-                    limit=_LANE_BATCH,
-                )
+                batch = store.pending(connection, self._left_out(), self.clock(), _LANE_BATCH)
             if not batch:
                 return
             task = self.pool.submit(self._decide_lane, batch)
             self._busy[batch[0].lane] = task
             task.add_done_callback(lambda _: self.wake())
+
+    def _left_out(self) -> LeftOut:
+        """Also an account that has all the lanes that it may have: others may need the next."""
+        of_account = Counter(filter(None, map(intake.account_of, self._busy)))
+        most = self.lanes_of_account or _LANES
+        crowded = [account for account, lanes in of_account.items() if lanes >= most]
+        return LeftOut(lanes=self._busy, accounts=crowded, runs=self._failures.resting())
 
     def decide_sync(self, run: Run) -> None:
         """Decide on one run while the caller waits; a failed decision is tried again later."""

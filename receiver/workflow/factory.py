@@ -99,6 +99,7 @@ class Workflow:
         pool: ThreadPool,
         metrics: DecisionMetrics,
         monotonic: Callable[[], float] = time.monotonic,
+        lanes_of_account: int | None = None,
     ) -> Dispatcher:
         """The dispatcher, whose decisions run in `pool` and are handed to these parts."""
         return Dispatcher(
@@ -117,4 +118,5 @@ class Workflow:
             pool=pool,
             clock=self.clock,
             monotonic=monotonic,
+            lanes_of_account=lanes_of_account,
         )

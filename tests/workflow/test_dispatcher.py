@@ -8,10 +8,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 from sqlalchemy import func, select
@@ -20,9 +21,11 @@ from structlog.typing import EventDict
 from actions.tables import audit
 from models.inference.verdict import Answer
 from receiver.db.tables import runs
+from receiver.runs import intake
 from receiver.runs.model import State
 from receiver.runtime.pools import Pool
 from receiver.webhook.payload import Alert
+from receiver.workflow.dispatcher import lanes_of_account
 from tests.end_to_end.whole_fixtures import Whole, verdict
 
 _ALERTS, _THREADS, _BATCH = int(os.environ.get("STRESS_ALERTS", "2000")), 8, 50
@@ -66,6 +69,47 @@ def test_a_storm_from_many_threads_loses_and_repeats_nothing(tmp_path: Path) -> 
     whole.close()
 
 
+class _Busy(Executor):
+    """A pool that is never done; `lanes` are what it was given."""
+
+    def __init__(self) -> None:
+        self.lanes: list[str] = []
+
+    def submit(self, fn: Any, /, *args: Any, **_: Any) -> Future[Any]:
+        del fn
+        self.lanes.append(args[0][0].lane)
+        return Future()
+
+
+def test_a_storm_in_one_account_leaves_lanes_to_the_others(tmp_path: Path) -> None:
+    """Groups of one name are lanes of their own, in each account and region."""
+    whole = Whole(tmp_path)
+    stormy, calm = "111111111111", "222222222222"
+    places = [(stormy, "us-east-1", f"web-{number}") for number in range(9)]
+    places += [(stormy, "eu-west-1", "web-0"), (calm, "us-east-1", "web-0"), ("", "", "web-0")]
+    alerts = [
+        replace(_alert_at(whole, number), labels=_labels(*place))
+        for number, place in enumerate(places)
+    ]
+    assert _send(whole, alerts) == len(alerts)
+    queued = whole.inbox.queued(len(alerts))
+    with whole.state.write() as connection:
+        intake.insert_from_inbox(connection, queued, whole.now)
+    pool = _Busy()
+    replace(whole.dispatcher, pool=pool, lanes_of_account=lanes_of_account(8, 2)).dispatch()
+    assert Counter(map(intake.account_of, pool.lanes)) == {stormy: 6, calm: 1, "": 1}
+    assert lanes_of_account(8, 1) is None
+    pool = _Busy()
+    replace(whole.dispatcher, pool=pool).dispatch()
+    assert sorted(pool.lanes) == sorted("/".join(filter(None, place)) for place in places)
+    whole.close()
+
+
+def _labels(account: str, region: str, group: str) -> dict[str, str]:
+    where = {"account": account, "region": region} if account else {}
+    return {"alertname": "HighCPU", "asg": group, **where}
+
+
 @contextmanager
 def _logged() -> Iterator[list[tuple[str, BaseException | None]]]:
     """The events that are logged, each with the error that it reports."""
@@ -86,11 +130,15 @@ def _alert(whole: Whole, host: str, number: int) -> Alert:
     group = whole.aws.world.group_of(host)
     assert group is not None
     labels = {"alertname": "HighCPU", "instance_id": host, "asg": group.name, "cpu": str(number)}
+    return replace(_alert_at(whole, number), labels=labels)
+
+
+def _alert_at(whole: Whole, number: int) -> Alert:
     return Alert(
         key=f"{number:016}",
         fingerprint=f"{number:016}",
         firing=True,
-        labels=labels,
+        labels={},
         annotations={},
         starts_at=whole.now - 20,
         ends_at=None,

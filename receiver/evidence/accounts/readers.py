@@ -14,6 +14,11 @@ from actions.place import Place
 from receiver.evidence.accounts.file import Accounts
 from receiver.evidence.aws_state import AwsReader
 from receiver.evidence.source import Source
+from receiver.runtime.pools import PoolShare
+
+# Threads of the pool that wait for one account at once, where there are several: a decision there
+# reads about ten facts, and an account that hangs must leave threads to the others.
+_THREADS_OF_ACCOUNT = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +36,7 @@ class AwsReaders:
     on_unreadable: Callable[[Source], None] = lambda _: None
     monotonic: Callable[[], float] = time.monotonic
     _readers: dict[Place, AwsReader] = field(default_factory=dict, init=False)
+    _shares: dict[str, Executor] = field(default_factory=dict, init=False)
     _lock: Any = field(default_factory=Lock, init=False)
 
     @property
@@ -47,12 +53,18 @@ class AwsReaders:
     def _make(self, place: Place) -> AwsReader:
         return AwsReader(
             aws=self.aws_at(place),
-            pool=self.pool,
+            pool=self._share_of(place.account),
             trail=self.trail,
             standalone_percent=self.percent_at(place),
             on_unreadable=self.on_unreadable,
             monotonic=self.monotonic,
         )
+
+    def _share_of(self, account: str) -> Executor:
+        """The threads for the account's reads: all of the pool where there is no other."""
+        if len(self.accounts.accounts) <= 1:
+            return self.pool
+        return self._shares.setdefault(account, PoolShare(self.pool, _THREADS_OF_ACCOUNT))
 
     def percent_at(self, place: Place) -> float:
         """The percentage of the instances outside groups that may be out of service at once."""
