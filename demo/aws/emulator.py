@@ -7,7 +7,7 @@ be virtual. `python -m demo.aws.server` serves it over HTTP.
 import json
 import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -50,7 +50,7 @@ class Emulator:
     `on_call` gets each call that changed something, `calls` holds them, `log` holds all. A test may
     leave calls to `log` alone: those that are not `watched`.
     `on_answer` gets each answer and may change it.
-    `throttled_at` is when it last refused a call for its rate.
+    `throttled_at` is when it last refused a call for its rate, `throttles` how many it refused.
     `policies` are IAM policies by access key; a key without one may do everything.
     """
 
@@ -63,6 +63,7 @@ class Emulator:
     events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     trail_from: float = 0.0
     throttled_at: float = field(default=0.0, init=False)
+    throttles: int = field(default=0, init=False)
     faults: Faults = field(default_factory=Faults, init=False)
     calls: list[Call] = field(default_factory=list, init=False)
     log: deque[Call] = field(default_factory=lambda: deque(maxlen=_LOG_MAX), init=False)
@@ -85,9 +86,7 @@ class Emulator:
             "ssm": (Commands(self.core),),
             "arc-zonal-shift": (ZonalShifts(self.core),),
         }
-        self._buckets: dict[str, tuple[float, float]] = defaultdict(
-            lambda: (float(self.core.hardness.burst), self.core.now)
-        )
+        self._buckets: dict[str, tuple[float, float]] = {}
         self.groups.watch()
 
     @property
@@ -162,16 +161,18 @@ class Emulator:
         if policy is not None and is_denied(policy, call, self.world):
             code = _DENIED.get(call.service, "AccessDenied")
             raise AwsError(code, "IAM does not allow it", 403)
-        if not self.core.hardness.burst:
+        limit = self.core.hardness.limit_of(call.service, call.operation, reads=call.reads)
+        if limit is None:
             return
         # A token bucket for each operation, as for EC2:
         # https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
-        tokens, at = self._buckets[call.operation]
-        refilled = tokens + (self.core.now - at) * self.core.hardness.refill
-        tokens = min(refilled, float(self.core.hardness.burst))
+        burst, refill = limit
+        tokens, at = self._buckets.get(call.operation, (burst, self.core.now))
+        tokens = min(tokens + (self.core.now - at) * refill, burst)
         self._buckets[call.operation] = (max(0.0, tokens - 1), self.core.now)
         if tokens < 1:
             self.throttled_at = self.core.now
+            self.throttles += 1
             code, status = _THROTTLED.get(call.service, ("Throttling", 400))
             raise AwsError(code, "Rate exceeded", status)
 

@@ -56,21 +56,39 @@ class Hardness:
 
     `heals`: groups replace unhealthy members and rebalance zones. `lag_s`: describes are as old as
     that. `burst`: requests of one operation before it is throttled, 0 for no throttling, refilled
-    at `refill` a second. `hangs`: reboots of systems that do not shut down. `delayed`,
-    `undelivered` and `failing` are commands that wait for their agent, never reach it, or end in a
-    failure. `no_capacity`: launches that fail. `contended`: calls that meet another activity.
+    at `refill` a second; `documented_limits` are those that AWS documents. `hangs`: reboots of
+    systems that do not shut down. `delayed`, `undelivered` and `failing` are commands that wait for
+    their agent, never reach it, or end in a failure. `no_capacity`: launches that fail.
+    `contended`: calls that meet another activity.
     """
 
     heals: bool = False
     lag_s: float = 0.0
     burst: int = 0
     refill: float = 2.0
+    documented_limits: bool = False
     hangs: float = 0.0
     delayed: float = 0.0
     undelivered: float = 0.0
     failing: float = 0.0
     no_capacity: float = 0.0
     contended: float = 0.0
+
+    def limit_of(self, service: str, operation: str, *, reads: bool) -> tuple[float, float] | None:
+        """The bucket of an operation in one region of an account, and its refill a second.
+
+        EC2 documents a bucket for each operation, CloudTrail two lookups a second; Auto Scaling's
+        are not public, and taken for EC2's.
+        https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
+        https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
+        """
+        if self.burst:
+            return float(self.burst), self.refill
+        if not self.documented_limits:
+            return None
+        if (service, operation) == ("cloudtrail", "LookupEvents"):
+            return 2.0, 2.0
+        return (100.0, 20.0) if reads else (50.0, 5.0)
 
 
 CALM = Hardness()

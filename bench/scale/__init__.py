@@ -1,0 +1,1 @@
+"""One receiver before fleets of growing size, in several accounts and regions."""
