@@ -65,7 +65,7 @@ def make_message(record: Record, run: Run | None, public_url: str | None) -> Mes
             text=plain(record.detail.get("comment", "")),
             same_as=(kind, str(record.seq)),
         )
-    target = _target(record, run)
+    target, where = _target(record, run), _where(run)
     playbook = run.playbook if run and run.playbook else "no playbook"
     lines = [_summary(kind, record), f"Playbook {playbook}, run {record.run_id}"]
     if public_url is not None:
@@ -75,9 +75,9 @@ def make_message(record: Record, run: Run | None, public_url: str | None) -> Mes
     group = (run.group_name if run else None) or target
     return Message(
         kind=kind,
-        title=f"{_TITLES[kind]}: {target}",
+        title=f"{_TITLES[kind]}: {target}{where}",
         text="\n".join(line for line in lines if line),
-        same_as=(kind, record.run_id or "") if one_per_run else (kind, playbook, group),
+        same_as=(kind, record.run_id or "") if one_per_run else (kind, playbook, group + where),
     )
 
 
@@ -118,7 +118,10 @@ def _switch_title(record: Record) -> str:
         case "playbook_armed":
             return f"Playbook {detail['playbook']} is armed to {detail['mode']}{where}"
         case _:
-            return f"SmartCloudOps is {record.event}"
+            place = [detail[name] for name in ("account", "region") if detail.get(name)]
+            return " in ".join(
+                [f"SmartCloudOps is {record.event}", *filter(None, ["/".join(place)])]
+            )
 
 
 def _captures(run: Run | None) -> bool:
@@ -143,6 +146,11 @@ def _kind(record: Record) -> MessageKind | None:
         return MessageKind.ESCALATED
     acted = record.detail.get("outcome") in {Outcome.CHANGED, Outcome.UNKNOWN}
     return MessageKind.ACTED if acted else None
+
+
+def _where(run: Run | None) -> str:
+    """The account and region, where there are several: a name is unique in one only."""
+    return f" of {run.account}/{run.region}" if run and run.account else ""
 
 
 def _target(record: Record, run: Run | None) -> str:

@@ -103,8 +103,9 @@ class UnhandledAlerts:
 
 
 def _without_remedy(connection: Connection, run_ids: Sequence[str]) -> Iterator[_Run]:
-    columns = (runs.c.id, runs.c.labels, runs.c.group_name, runs.c.target)
-    query = select(*columns, runs.c.state, runs.c.refusal).where(
+    columns = (runs.c.id, runs.c.labels, runs.c.state, runs.c.refusal)
+    named = (runs.c.group_name, runs.c.target, runs.c.account, runs.c.region)
+    query = select(*columns, *named).where(
         runs.c.id.in_(run_ids),
         runs.c.state.in_(_WITHOUT_REMEDY),
         # An alert without a verdict may be a real incident; one that waits for its window is none.
@@ -114,7 +115,8 @@ def _without_remedy(connection: Connection, run_ids: Sequence[str]) -> Iterator[
         yield _Run(
             id=row.id,
             alertname=row.labels.get("alertname", ""),
-            where=row.group_name or row.target or "",
+            where=(row.group_name or row.target or "")
+            + (f" of {row.account}/{row.region}" if row.account else ""),
             end=row.refusal or row.state,
         )
 
