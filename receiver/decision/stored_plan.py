@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from models.features.promql import LATEST, NODE_EXPORTER, Exporter, first_label, query
 from models.features.signals import ROLES
 from receiver.decision.model import Plan
-from receiver.evidence.prometheus.expressions import one_of
+from receiver.evidence.prometheus.expressions import at_place, one_of
 from receiver.playbooks.placeholders import render
 from receiver.playbooks.schema import BeforeStep, EscalationStep
 from receiver.runs.model import PlannedAction, PlannedVerification, StoredPlan
@@ -41,6 +41,13 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
     quoted = {name: _quotable(value) for name, value in values.items()}
     # Parts of PromQL itself.
     quoted |= {"selector": plan.selector, "members": plan.members_selector}
+    of_group = f'asg="{plan.group}",'
+    where = plan.members_selector.removeprefix(of_group)
+    where = where if of_group + where == plan.members_selector else ""
+
+    def placed(expr: str) -> str:
+        return at_place(str(render(expr, quoted)), plan.group, where)
+
     alert = AlertConditions(
         labels=labels,
         named_by=plan.named_by,
@@ -69,8 +76,8 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
         approvals=plan.approvals,
         escalate=_planned(playbook.escalate, values),
         verify=PlannedVerification(
-            expr=render(verify.expr, quoted) if verify else alert.over,
-            worse=render(verify.worse, quoted) if verify and verify.worse else None,
+            expr=placed(verify.expr) if verify else alert.over,
+            worse=placed(verify.worse) if verify and verify.worse else None,
             for_s=verify.for_s if verify else _VERIFY_FOR_S,
             timeout_s=verify.timeout_s if verify else _VERIFY_TIMEOUT_S,
             loaded=_loaded(plan, verify.under_load) if verify and verify.under_load else "",

@@ -11,6 +11,7 @@ from dataclasses import replace
 from models.inference.verdict import Answer, Contribution, Verdict
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.condition import holds
+from receiver.evidence.prometheus.expressions import at_place
 from receiver.evidence.prometheus.freshness import ConditionReader
 from receiver.evidence.target import Target
 from receiver.playbooks.placeholders import render
@@ -102,7 +103,7 @@ def _value(reader: ConditionReader, expr: str, at: float) -> float | None:
 
 
 def _bound(expr: str, target: Target, playbook: Playbook) -> str:
-    return str(render(expr, _values(target, playbook)))
+    return at_place(str(render(expr, _values(target, playbook))), target.group, target.where)
 
 
 def _shown(expr: str, target: Target, playbook: Playbook) -> str:

@@ -18,6 +18,7 @@ from demo.aws.world import Group
 from demo.stack import tools
 from receiver.evidence.accounts.readers import AwsReaders
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.prometheus.expressions import at_place
 from receiver.evidence.range_queries import latest_query, peers_query
 from receiver.evidence.target import Target
 from receiver.evidence.targets import mapping
@@ -159,3 +160,21 @@ def test_a_host_outside_groups_is_found_as_well(tmp_path: Path) -> None:
     assert found is not None
     assert found.labels is not None
     assert found.labels.label == "instance"
+
+
+@pytest.mark.parametrize(
+    ("expr", "placed"),
+    [
+        ('up{asg="web"} == bool 1', 'up{asg="web",region=~"|eu"} == bool 1'),
+        (
+            "a{x='1',asg=~'web'} + b{asg=\"web-2\"}",
+            "a{x='1',asg=~'web',region=~\"|eu\"} + b{asg=\"web-2\"}",
+        ),
+        ('up{asg="web",region=~"|eu",x="1"}', 'up{asg="web",region=~"|eu",x="1"}'),
+        ('up{xasg="web"}', 'up{xasg="web"}'),
+    ],
+)
+def test_a_group_of_that_name_elsewhere_is_not_meant(expr: str, placed: str) -> None:
+    """Also where a playbook's own query names the group with `$asg`."""
+    assert at_place(expr, "web", 'region=~"|eu"') == placed
+    assert at_place(expr, "web", "") == expr

@@ -81,6 +81,17 @@ def narrowed(selector: VectorSelector, target: str) -> str:
     return f"{text[:-1]},{target}}}" if text.endswith("}") else f"{text}{{{target}}}"
 
 
+def at_place(expr: str, group: str | None, where: str) -> str:
+    """The expression with the matchers `where` beside each that selects this group by its name.
+
+    Another account or region may have a group of the same name.
+    """
+    if not group or not where:
+        return expr
+    named = rf"""\basg\s*=~?\s*(["'`]){re.escape(group)}\1(?!,{re.escape(where)})"""
+    return re.sub(named, lambda match: f"{match[0]},{where}", expr)
+
+
 def current(expr: Any) -> Iterator[VectorSelector]:
     """The selectors of present samples; `offset` and `@` look into the past on purpose."""
     match expr:
