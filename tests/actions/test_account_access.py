@@ -105,3 +105,30 @@ def test_a_revoked_session_is_denied(organization: Organization) -> None:
     organization.roles[_ROLE].revoked_at = time.time() + 1
     with pytest.raises((ClientError, BotoCoreError), match="AccessDenied"):
         ping(aws)
+
+
+def test_a_session_is_refreshed_ahead_of_its_end_and_proven_again(
+    organization: Organization,
+) -> None:
+    """Nothing is sent with one that has ended, or with what is of another account since."""
+    clock = organization.clock
+    assert isinstance(clock, Clock)
+    # The first session ends in five minutes, the second in an hour.
+    clock.now -= 3600 - 300
+    aws = _clients(_access()).at(_PLACE)
+    ping(aws)
+    clock.now = time.time()
+    for _ in range(3):
+        ping(aws)
+    assert len(organization.assumed) == 2
+    assert _operations(organization, SPOKE) == ["DescribeInstances"] * 4
+
+    clock.now -= 3600 - 300
+    aws = _clients(_access()).at(_PLACE)
+    ping(aws)
+    clock.now = time.time()
+    organization.roles[_ROLE] = Role(_ROLE.replace(SPOKE, HUB), {HUB}, "between-us")
+    with pytest.raises(WrongAccountError):
+        ping(aws)
+    assert _operations(organization, SPOKE) == ["DescribeInstances"] * 5
+    assert _operations(organization, HUB) == []
