@@ -74,8 +74,12 @@ class _Failures:
 
 
 def lanes_of_account(workers: int, accounts: int) -> int | None:
-    """The most lanes of one account: a quarter of the `workers` is for the others."""
-    return None if accounts <= 1 else max(1, workers * 3 // 4)
+    """The most lanes of one account: a quarter of the `workers`, where there are several.
+
+    Two lanes keep the interpreter busy; with more, each answer to another account's query waits for
+    all of them.
+    """
+    return None if accounts <= 1 else max(1, workers // 4)
 
 
 @dataclass

@@ -31,7 +31,8 @@ _WORKFLOW = "phase"
 _VERSION = "1"
 _EXECUTOR = "local"
 # Only delayed phases, and those that another receiver stored, wait for this poll.
-_POLL_S = 0.25
+# Each poll costs a transaction.
+_POLL_S = 0.5
 _RECONNECT_S = 1.0
 
 
