@@ -132,16 +132,22 @@ def _wait_reboots(stack: BenchStack, since: float, wanted: set[str]) -> Mapping[
 def _fairness(stack: BenchStack) -> Mapping[str, Any]:
     """From delivery to act in other accounts, while all instances of one account alert."""
     stormy = stack.spec.account_ids[-1]
-    others = [group for group in stack.spec.groups if group.place.account != stormy]
-    calm = _probe(stack, others[: len(others) // 2], member=1)
+    others = [group for group in stack.spec.groups if group.place.account != stormy][:_PROBES]
+    # Twice, so that the clients of each place are there, as after an hour.
+    _probe(stack, others, member=1)
+    calm, calm_decided = _probe(stack, others, member=2)
     before, began = stack.counts(), time.time()
     with PeakMemory(stack) as memory, _storm(stack, stormy):
-        stormed = _probe(stack, others[len(others) // 2 :], member=2)
+        stormed, decided = _probe(stack, others, member=3)
     minutes = (time.time() - began) / _MINUTE_S
     after = stack.counts()
     queries = after.prometheus.get("queries", 0) - before.prometheus.get("queries", 0)
     samples = after.prometheus.get("samples", 0) - before.prometheus.get("samples", 0)
     return {
+        "calm_decided_p50_ms": _percentile(calm_decided, _MEDIAN),
+        "calm_decided_p99_ms": _percentile(calm_decided, 0.99),
+        "decided_p50_ms": _percentile(decided, _MEDIAN),
+        "decided_p99_ms": _percentile(decided, 0.99),
         "calm_p50_ms": _percentile(calm, _MEDIAN),
         "calm_p99_ms": _percentile(calm, 0.99),
         "p50_ms": _percentile(stormed, _MEDIAN),
@@ -179,16 +185,18 @@ def _storm(stack: BenchStack, account: str) -> Iterator[None]:
         thread.join()
 
 
-def _probe(stack: BenchStack, groups: Sequence[BenchGroup], *, member: int) -> list[float]:
-    """Milliseconds from each delivery to its act; infinity for one that never came."""
-    chosen = groups[:_PROBES]
+def _probe(
+    stack: BenchStack, groups: Sequence[BenchGroup], *, member: int
+) -> tuple[list[float], list[float]]:
+    """Milliseconds from each delivery to its act, and to its decision; infinity if none came."""
     sent: dict[str, float] = {}
-    for group in chosen:
+    for group in groups:
         target = group.ids[member]
         sent[target] = stack.deliver(group, "Runaway", [target])
         time.sleep(_PROBE_EVERY_S)
     acted = _wait_reboots(stack, min(sent.values()), set(sent))
-    return [1e3 * (acted.get(target, math.inf) - at) for target, at in sent.items()]
+    acts = [1e3 * (acted.get(target, math.inf) - at) for target, at in sent.items()]
+    return acts, [1e3 * (stack.decided_at(target) - at) for target, at in sent.items()]
 
 
 def _percentile(values: Sequence[float], share: float) -> float | None:
@@ -205,6 +213,6 @@ def _takeover(stack: BenchStack) -> Mapping[str, Any]:
     killed = time.time()
     stack.leader.child.kill()
     stack.leader = second
-    sent = stack.deliver(group, "Runaway", group.ids[3:4])
-    acted = _wait_reboots(stack, sent, {group.ids[3]})
-    return {"takeover_s": acted[group.ids[3]] - killed if acted else None}
+    sent = stack.deliver(group, "Runaway", group.ids[-1:])
+    acted = _wait_reboots(stack, sent, {group.ids[-1]})
+    return {"takeover_s": acted[group.ids[-1]] - killed if acted else None}

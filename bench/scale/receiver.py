@@ -1,6 +1,7 @@
 """A receiver before an emulated fleet, and what is seen of both from outside."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -89,6 +90,12 @@ class BenchStack:
             if operation == "RebootInstances":
                 reboots.setdefault(target, at)
         return reboots
+
+    def decided_at(self, target: str) -> float:
+        """When the last run of the target was decided; infinity if it was not."""
+        runs = self.leader.get(f"/api/v1/runs?target={target}&limit=1").json()["items"]
+        decided = runs and runs[0]["decided_at"]
+        return datetime.fromisoformat(decided).timestamp() if decided else math.inf
 
     def undecided(self) -> int:
         """Whether an alert waits, or is decided on: 0 or 1 for each state."""
