@@ -22,11 +22,12 @@ import click
 
 from actions.base import Progress
 from actions.catalog.registry import CATALOG
-from actions.execution import ledger
+from actions.execution import claims, ledger
 from actions.execution.executor import Executor
 from actions.execution.records import Bounds
 from actions.execution.step import Step
 from actions.messaging import NullMessenger
+from actions.refusal import Refusal
 from actions.step_key import StepKey, StepKind
 from demo.aws.clients import clients
 from demo.aws.core import Core
@@ -152,9 +153,15 @@ class Bench:
                 group=_GROUP,
                 cooldown_s=0,
                 bounds=Bounds(percent=100, min_healthy=0),
+                # It belongs to the bench, which has no limits.
+                counts=False,
             )
-            self.executor.execute(step)
+            done = self.executor.execute(step)
+            if isinstance(done, Refusal):
+                raise NotDoneError(f"{action} on {target} was refused: {done}")
             self._await_done(step)
+        with self.state.write() as connection:
+            claims.release(connection, f"{self._runs:026d}")
 
     def _await_done(self, step: Step) -> None:
         until = time.monotonic() + _STEP_S
@@ -162,7 +169,7 @@ class Bench:
             with self.state.read() as connection:
                 intent = ledger.read_intent(connection, step.run_id, step.key)
             if intent is None:
-                raise NotDoneError(f"{step.action.name} on {step.target} was refused")
+                raise NotDoneError(f"{step.action.name} on {step.target} has no record")
             intent = self.executor.advance(step, self.executor.settle_lost(step, intent))
             progress = step.action.progress(self.executor.call(intent))
             if progress is Progress.DONE:

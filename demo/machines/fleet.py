@@ -22,7 +22,7 @@ from demo.aws.emulator import Emulator
 from demo.aws.world import GROUP_TAG, Group, Instance, TargetGroup, target_group_arn
 from demo.fleet.faults import FaultError
 from demo.machines import history, image, programs
-from demo.machines.guest.faults import ONCE, RUNNING
+from demo.machines.breaker import Breaker
 from demo.machines.machine import Machine
 from demo.machines.member import Member
 from demo.machines.network.ports import EXPORTER, Network, Slot
@@ -33,10 +33,6 @@ from demo.machines.traffic.targets import guard, register
 
 _TICK_S = 0.2
 _FOLDERS = "smartcloudops-machines-"
-# Faults that only the hardware under a machine has, or the network beside it.
-_OUTSIDE = frozenset({"hardware_failure", "network_card_gone", "packet_loss"})
-_OF_GROUP = frozenset({"traffic_surge", "bad_deploy"})
-_LOSS = 0.3
 _BOOTED_S = 90.0
 
 
@@ -53,8 +49,6 @@ class MachineFleet(SteadyHosts):
     day: Callable[[], float] = time.time
     _began: float = field(default=0.0, init=False)
     _members: dict[str, Member] = field(default_factory=dict, init=False)
-    # Versions of groups whose service does not start.
-    _bad: set[tuple[str, str]] = field(default_factory=set, init=False)
     _documents: dict[str, Future[dict[str, Any] | None]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +95,7 @@ class MachineFleet(SteadyHosts):
                 )
 
             self._build, self._network = build, network
+            self._breaker = Breaker(self.aws, self.sizes, self._members, network, self._callers)
             while not self._stopped.is_set():
                 self._follow_all()
                 self._changed.wait(_TICK_S)
@@ -166,39 +161,11 @@ class MachineFleet(SteadyHosts):
 
     def inject(self, target: str, name: str) -> None:
         """Inject a fault. Raises FaultError where the fault or the target does not exist."""
-        known = {*ONCE, *RUNNING, *_OUTSIDE, *_OF_GROUP}
-        if name not in known:
-            raise FaultError(f"unknown fault {name!r}; use one of: {', '.join(sorted(known))}")
-        if name in _OF_GROUP:
-            if target not in self.sizes:
-                raise FaultError(f"{name} needs a group of the fleet: {target!r} is none")
-            if name == "bad_deploy":
-                self._deploy(target)
-            else:
-                self._callers.surge(target)
-            return
-        member = self._members.get(target)
-        if member is None:
-            raise FaultError(f"{name} needs an instance of the fleet: {target!r} is none")
-        if name == "hardware_failure":
-            member.machine.freeze()
-        elif name == "network_card_gone":
-            self._network.plug(member.machine.slot, into=False)
-        elif name == "packet_loss":
-            self._network.lose(member.machine.slot, _LOSS)
-        elif member.machine.run("faults", name) is None and name != "kernel_panic":
-            raise FaultError(f"{target} does not answer")
+        self._breaker.inject(target, name)
 
     def repair(self, target: str | None) -> None:
-        """Calm the callers, and restart with an empty disk what is not well of the target.
-
-        The target is an instance or a group, or everything if it is None.
-        """
-        for instance_id, member in list(self._members.items()):
-            if target in (None, instance_id, member.group):
-                self._network.restore(member.machine.slot)
-                member.renew = not member.is_well()
-        self._callers.calm()
+        """Make an instance, a group, or everything well again."""
+        self._breaker.repair(target)
         self.tick()
 
     def metrics(self, instance_id: str) -> str | None:
@@ -259,22 +226,12 @@ class MachineFleet(SteadyHosts):
         group = instance.tags[GROUP_TAG]
         with self._lock:
             launched = self.aws.world.groups[group].members.get(instance.id)
-        broken = launched is not None and (group, launched.version) in self._bad
+        broken = launched is not None and (group, launched.version) in self._breaker.bad
         machine = self._build(instance.id, free, {"BROKEN": "1"} if broken else {})
         member = Member(machine=machine, group=group, az=instance.az)
         member.boots = instance.boots
         self._members[instance.id] = member
         return member
-
-    def _deploy(self, name: str) -> None:
-        """As Terraform does it: the group gets a version, and a refresh that does not name it."""
-        with self._lock:
-            group = self.aws.world.groups[name]
-            group.version = str(int(group.version) + 1)
-            self._bad.add((name, group.version))
-            self.aws.refreshes.start_instance_refresh(
-                {"AutoScalingGroupName": name, "Preferences": {"SkipMatching": True}}
-            )
 
     def _kill_all(self) -> None:
         for member in self._members.values():
