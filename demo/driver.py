@@ -147,7 +147,7 @@ def _play(
     )
     publish(environment, _FOLDER / "endpoints.json")
     _links(environment, timeline)
-    with httpx.Client(trust_env=False, timeout=10) as http:
+    with httpx.Client(trust_env=False, timeout=30) as http:
         _settle(environment, http, timeline, sum(machines.values()) or _SIMULATED)
         watcher = Watcher(
             environment=environment, http=http, say=timeline.say, waiting=timeline.waiting

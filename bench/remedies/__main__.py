@@ -2,7 +2,7 @@
 
 The service's own actions act on the emulated AWS, whose instances are three real machines behind
 HAProxy. Eight times the usual callers come. A request counts as failed by the act if it was sent
-between the act's first call and two seconds after its end. The last two remedies are those that
+between the act's first call and two seconds after all machines serve again. The last two remedies are those that
 cost requests: they show that the count sees them. Then the group heals by itself: HAProxy's checks
 find a service that hangs, and Auto Scaling replaces its machine. Writes build/remedies.json.
 """
@@ -97,6 +97,7 @@ class Bench:
             target = self.fleet.truth()[cost.times % _SIZE]["instance_id"]
             began = time.time()
             self._run(target, steps)
+            self._await_whole()
             spans.append((began, time.time() + _AFTER_S))
             cost.seconds.append(round(time.time() - began, 1))
             cost.times += 1

@@ -14,8 +14,8 @@ GROUP, SIZE = "web-asg", 6
 STEP_S = 5
 _WARM_UP_S = 30.0
 # How long something goes on at most, and the rest of its machine afterwards.
-LASTS_S, REST_S = 75.0, 40.0
-_LATER_S = 20.0
+LASTS_S, REST_S = 75.0, 25.0
+_LATER_S = 10.0
 # Incidents and look-alikes of real machines, and those that the simulation has, too.
 INCIDENTS = (
     "cpu_runaway",

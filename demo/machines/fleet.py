@@ -175,6 +175,10 @@ class MachineFleet(SteadyHosts):
             return None
         return member.machine.read(EXPORTER, "/metrics")
 
+    def url(self, group: str) -> str:
+        """The load balancer of a group."""
+        return f"http://127.0.0.1:{self._balancer.ports[group.removesuffix('-asg')]}"
+
     def requests(self, since: float, until: float) -> Mapping[str, Mapping[str, int]]:
         """What the callers counted in that time, by group: `sent`, `failed`, `slow`."""
         return self._callers.count(since, until)

@@ -19,7 +19,7 @@ from demo.stack.processes import Processes
 
 _ROOT = Path(__file__).parents[2]
 _GROUP = "web-asg"
-_PATIENCE_S = 60
+_PATIENCE_S = 90
 
 
 @dataclass(kw_only=True)
@@ -79,7 +79,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     folder = tmp_path_factory.mktemp("machines")
     playbook = (_ROOT / "playbooks/high-cpu.yaml").read_text()
     (folder / "high-cpu.yaml").write_text(playbook.replace("for: 15s", "for: 2s"))
-    with Processes(folder / "logs") as processes, httpx.Client(trust_env=False, timeout=10) as http:
+    with Processes(folder / "logs") as processes, httpx.Client(trust_env=False, timeout=30) as http:
         stage = start_environment(
             processes,
             tools.require(),

@@ -156,8 +156,6 @@ def mount_read_only() -> None:
 
 def panic() -> None:
     """A kernel panic: https://docs.kernel.org/admin-guide/sysrq.html, key `c`."""
-    # The agent answers first.
-    time.sleep(_AFTER_S)
     Path("/proc/sys/kernel/sysrq").write_text("1")
     Path("/proc/sysrq-trigger").write_text("c")
 
@@ -227,6 +225,8 @@ def main(name: str) -> None:
     elif name not in RUNNING:
         raise SystemExit(f"no fault {name}")
     elif _detach():
+        # The agent answers first, though the fault may take all of the processor.
+        time.sleep(_AFTER_S)
         RUNNING[name]()
 
 

@@ -80,7 +80,7 @@ class Network:
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()
 
     def socket(self, slot: Slot) -> Path:
         """The port of the switch at which the machine of this slot has its network card."""
