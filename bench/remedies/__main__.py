@@ -2,9 +2,10 @@
 
 The service's own actions act on the emulated AWS, whose instances are three real machines behind
 HAProxy. Eight times the usual callers come. A request counts as failed by the act if it was sent
-between the act's first call and two seconds after all machines serve again. The last two remedies are those that
-cost requests: they show that the count sees them. Then the group heals by itself: HAProxy's checks
-find a service that hangs, and Auto Scaling replaces its machine. Writes build/remedies.json.
+between the act's first call and two seconds after all machines serve again. The last two remedies
+are those that cost requests: they show that the count sees them. Then the group heals by itself:
+HAProxy's checks find a service that hangs, and Auto Scaling replaces its machine. Writes
+build/remedies.json.
 """
 
 import argparse
