@@ -1,10 +1,10 @@
 """Carries out each remedy many times on healthy machines under load, and counts failed requests.
 
 The service's own actions act on the emulated AWS, whose instances are three real machines behind
-HAProxy. Eight times the usual callers come. A request counts as failed by the act if it was sent
-between the act's first call and two seconds after all machines serve again. The last two remedies
-are those that cost requests: they show that the count sees them. Then the group heals by itself:
-HAProxy's checks find a service that hangs, and Auto Scaling replaces its machine. Writes
+HAProxy, and the usual callers come. A request counts as failed by the act if it was sent between
+the act's first call and two seconds after all machines serve again. Beside them stands no remedy at
+all, for half a minute, and those that cost requests: the count sees them. Then the group heals by
+itself: HAProxy's checks find a service that hangs, and Auto Scaling replaces its machine. Writes
 build/remedies.json.
 """
 
@@ -40,7 +40,7 @@ from receiver.db.database import Database, database
 _GROUP, _SIZE, _SEED = "web-asg", 3, 5
 _OUT = Path("build/remedies.json")
 _STEP_S, _WELL_S, _COUNTED_S = 300.0, 120.0, 14.0
-_POLL_S, _AFTER_S = 0.5, 2.0
+_POLL_S, _AFTER_S, _NONE_S = 0.5, 2.0, 30.0
 _ELB_GRACE_S = 30.0
 _Steps = Sequence[tuple[str, Mapping[str, Any]]]
 _RESTART = ("restart_service", {"service": "app"})
@@ -49,7 +49,8 @@ FREE: Mapping[str, _Steps] = {
     "replace_launch_first": [("replace_instance", {"mode": "launch_first"})],
     "restart_drained": [("deregister_target", {}), _RESTART, ("register_target", {})],
 }
-COSTLY: Mapping[str, _Steps] = {
+BESIDE: Mapping[str, _Steps] = {
+    "none": [],
     "restart_undrained": [_RESTART],
     "reboot_undrained": [("reboot_instance", {})],
 }
@@ -91,23 +92,20 @@ class Bench:
     def measure(self, remedy: str, steps: _Steps, times: int) -> Cost:
         """Raises NotDoneError."""
         cost = Cost(remedy=remedy)
-        spans = []
         for _ in range(times):
             self._await_whole()
-            self.fleet.inject(_GROUP, "traffic_surge")
             target = self.fleet.truth()[cost.times % _SIZE]["instance_id"]
             began = time.time()
             self._run(target, steps)
-            self._await_whole()
-            spans.append((began, time.time() + _AFTER_S))
             cost.seconds.append(round(time.time() - began, 1))
+            self._await_whole()
+            until = time.time() + _AFTER_S
+            time.sleep(_AFTER_S + _COUNTED_S)
+            counts = self.fleet.requests(int(began), until)[_GROUP]
             cost.times += 1
-            click.echo(f"{remedy} {cost.times} of {times}: {cost.seconds[-1]} s", err=True)
-        time.sleep(_COUNTED_S)
-        for since, until in spans:
-            counts = self.fleet.requests(int(since), until)[_GROUP]
             cost.requests_sent += counts["sent"]
             cost.requests_failed += counts["failed"]
+            click.echo(f"{remedy} {cost.times} of {times}: {dict(counts)}", err=True)
         return cost
 
     def heal_by_group(self) -> dict[str, Any]:
@@ -144,6 +142,8 @@ class Bench:
 
     def _run(self, target: str, steps: _Steps) -> None:
         self._runs += 1
+        if not steps:
+            time.sleep(_NONE_S)
         for number, (action, params) in enumerate(steps):
             step = Step(
                 run_id=f"{self._runs:026d}",
@@ -202,7 +202,7 @@ def measure_all(fleet: MachineFleet, folder: Path, times: int) -> list[dict[str,
     fleet.begin(time.time())
     bench = Bench(fleet, state)
     costs = [bench.measure(name, steps, times) for name, steps in FREE.items()]
-    costs += [bench.measure(name, steps, max(1, times // 4)) for name, steps in COSTLY.items()]
+    costs += [bench.measure(name, steps, max(1, times // 4)) for name, steps in BESIDE.items()]
     return [*map(asdict, costs), bench.heal_by_group()]
 
 
