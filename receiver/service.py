@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
@@ -137,6 +137,11 @@ class Service:
     @property
     def places(self) -> Sequence[Place]:
         return self.aws_readers.places
+
+    @property
+    def unusable(self) -> Mapping[Place, str]:
+        """The accounts and regions that do not answer, with the error of each."""
+        return self.accounts.problems
 
     @property
     def inbox(self) -> Inbox:

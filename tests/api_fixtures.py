@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 import uvicorn
 
+from actions.aws.client_set import Aws
+from actions.place import Place
 from bench.load.traffic import answer_form
 from demo.aws.clients import clients
 from demo.aws.core import Core
@@ -186,12 +188,13 @@ def live(
     services: Channels | None = None,
     client: httpx.Client | None = None,
     certificates: httpx.Client | None = None,
+    aws_at: Callable[[Place], Aws] | None = None,
     **changed: Any,
 ) -> Iterator[Live]:
     """A service with a group of six, and a playbook for each of `_STEPS`.
 
     With a `client`, which takes it to chats and models, the chat of the settings is on.
-    `certificates` fetches those of Amazon SNS.
+    `certificates` fetches those of Amazon SNS, `aws_at` gives the clients of an account and region.
     """
     aws = Emulator(Core(time.time, Timings().faster(100)), watched=is_act)
     _restore_group(aws)
@@ -215,7 +218,7 @@ def live(
                 **changed,
             },
         )
-        edges = Edges(aws=clients(aws), channels=services, certificates=certificates)
+        edges = Edges(aws=clients(aws), aws_at=aws_at, channels=services, certificates=certificates)
         system = build(settings, load(settings.playbooks), edges)
         system.prepare()
         talking = make_chat(settings, system, client) if client else None

@@ -1,6 +1,6 @@
 """The parts of the service that the API and the console use."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
@@ -38,6 +38,9 @@ class Parts(Protocol):
 
     @property
     def places(self) -> Sequence[Place]: ...
+
+    @property
+    def unusable(self) -> Mapping[Place, str]: ...
 
     @property
     def clock(self) -> Callable[[], float]: ...

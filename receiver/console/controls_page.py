@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse
 
 from receiver.api import control, debts, overrides, sns
 from receiver.api.params import Comment, RunId
-from receiver.api.parts import parts_of
+from receiver.api.parts import parts_of, require_known
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
 from receiver.controls.records import Effect
@@ -44,13 +44,13 @@ def show_controls(request: Request) -> Response:
 
 @router.post("/pause", openapi_extra=require_role(Role.OPERATOR))
 def pause(request: Request) -> Response:
-    control.pause(request, control.Pause(comment=_comment(request).comment))
+    control.pause(request, control.Pause(comment=_comment(request).comment, **_place(request)))
     return _redirect("/")
 
 
 @router.post("/resume", openapi_extra=require_role(Role.OPERATOR))
 def resume(request: Request) -> Response:
-    control.resume(request, control.Resume(comment=_comment(request).comment))
+    control.resume(request, control.Resume(comment=_comment(request).comment, **_place(request)))
     return _redirect("/")
 
 
@@ -63,7 +63,7 @@ def create_override(request: Request) -> Response:
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "Unknown duration.")
     body = overrides.OverrideBody.model_validate(
         {
-            "matchers": _matchers(fields.get("matchers", "")),
+            "matchers": [*_matchers(fields.get("matchers", "")), *_place_matchers(request)],
             "effect": fields.get("effect", ""),
             "ends_at": datetime.fromtimestamp(parts.clock(), UTC) + timedelta(hours=duration_h),
             "comment": fields.get("comment", ""),
@@ -85,8 +85,8 @@ def end_cooldown(request: Request) -> Response:
     target = request.state.form.get("target", "")
     if not target.isprintable():
         raise HTTPException(HTTPStatus.NOT_FOUND, "Unknown target.")
-    where = {name: request.state.form.get(name) or None for name in ("account", "region")}
-    control.clear_cooldown(request, target[:_TARGET_MOST], _comment(request).comment, **where)
+    comment = _comment(request).comment
+    control.clear_cooldown(request, target[:_TARGET_MOST], comment, **_place(request))
     return _redirect("/controls")
 
 
@@ -103,6 +103,17 @@ def _matchers(text: str) -> list[dict[str, Any]]:
         return [parse(part).as_json() for part in _MATCHER.findall(text) if part.strip()]
     except MatcherError as error:
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+
+
+def _place(request: Request) -> dict[str, Any]:
+    """The account and region of a form; None is any."""
+    return {name: request.state.form.get(name) or None for name in ("account", "region")}
+
+
+def _place_matchers(request: Request) -> list[dict[str, Any]]:
+    place = require_known(request, **_place(request))
+    equal = {"isRegex": False, "isEqual": True}
+    return [{"name": name, "value": value, **equal} for name, value in vars(place).items() if value]
 
 
 def _comment(request: Request) -> Comment:

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from receiver.api import runs
-from receiver.api.parts import parts_of
+from receiver.api.parts import parts_of, require_known
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import content_version, render_page, switch_view
 from receiver.http.access.auth import require_role
@@ -44,6 +44,7 @@ def show_banner(request: Request) -> Response:
 @router.get("/runs", openapi_extra=require_role(Role.VIEWER))
 def show_runs(request: Request) -> Response:
     filters = {key: request.query_params.get(key, "")[:255] for key in _FILTERS}
+    require_known(request, filters["account"], filters["region"])
     page = runs.list_runs(request, runs.RunQuery(limit=_PAGE, **_parse_filters(filters)))
     playbooks = sorted(playbook.name for playbook in parts_of(request).playbooks.items)
     return render_page(
@@ -58,7 +59,7 @@ def show_runs(request: Request) -> Response:
     )
 
 
-_FILTERS = ("state", "playbook", "target", "since", "cursor")
+_FILTERS = ("state", "playbook", "target", "account", "region", "since", "cursor")
 
 
 def _parse_filters(filters: Mapping[str, str]) -> dict[str, Any]:

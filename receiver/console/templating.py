@@ -91,6 +91,8 @@ def render_page(
         mode=str(parts.settings.mode),
         root=parts.settings.root_path,
         switch=switch,
+        accounts=sorted({place.account for place in parts.places if place.account}),
+        regions=sorted({place.region for place in parts.places if place.account}),
         switch_version=content_version(switch),
         **context,
     )
@@ -105,13 +107,22 @@ def render_error(request: Request, status: int, problem: str) -> HTMLResponse:
 
 
 def switch_view(parts: Parts) -> dict[str, Any]:
-    """The state of the kill switch. An unknown state is shown as paused, since no step is sent."""
+    """The state of the kill switch. An unknown state is shown as paused, since no step is sent.
+
+    And of each account and region: its own pauses, and why it does not answer.
+    """
     with parts.database.read() as connection:
-        state = kill_switch.read_switch(connection)
+        state, pauses = kill_switch.read_switch(connection), kill_switch.list_pauses(connection)
+    where = {
+        "pauses": [{**vars(pause), "changed_at": rfc3339(pause.changed_at)} for pause in pauses],
+        "unusable": [f"{place}: {error}" for place, error in sorted(parts.unusable.items())],
+    }
     if state is None:
         comment = "the state of the kill switch is unknown, so no step is sent"
-        return {"paused": True, "comment": comment, "changed_by": "nobody", "changed_at": None}
+        nobody = {"comment": comment, "changed_by": "nobody", "changed_at": None}
+        return {"paused": True, **nobody, **where}
     return {
+        **where,
         "paused": state.paused,
         "comment": state.comment,
         "changed_by": state.changed_by,

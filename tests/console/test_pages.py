@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from html import unescape
 from http import HTTPStatus
 from pathlib import Path
 
@@ -9,6 +10,12 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from actions.aws.client_set import Aws
+from actions.place import Place
+from demo.aws.clients import clients
+from demo.aws.core import Core
+from demo.aws.emulator import Emulator
+from demo.aws.world import AwsError
 from receiver.console.login import login_rate
 from receiver.http.access import tokens
 from receiver.http.access.tokens import Role
@@ -416,3 +423,50 @@ def test_with_tls_the_cookie_is_secure(visitor: Visitor) -> None:
     assert "; Secure" in answer.headers["set-cookie"]
     assert "Domain" not in answer.headers["set-cookie"]
     assert "strict-transport-security" in answer.headers
+
+
+_ACCOUNTS = """
+accounts:
+  - {id: "111111111111", name: hub, regions: [us-east-1, eu-west-1]}
+  - id: "222222222222"
+    name: shop
+    role_arn: arn:aws:iam::222222222222:role/smartcloudops
+    regions: [us-east-1]
+"""
+
+
+def test_the_pages_of_several_accounts(tmp_path: Path) -> None:
+    """Who does not answer is on every page; a pause, a hold and a list may be of one place."""
+    (tmp_path / "accounts.yaml").write_text(_ACCOUNTS)
+    silent = Emulator(Core(time.time))
+
+    def trouble(*_: str) -> None:
+        raise AwsError("AccessDenied", status=403)
+
+    silent.trouble = trouble
+    aws = {"111111111111": Emulator(Core(time.time)), "222222222222": silent}
+
+    def aws_at(place: Place) -> Aws:
+        return clients(aws[place.account])
+
+    with live(tmp_path, accounts=tmp_path / "accounts.yaml", aws_at=aws_at) as service:
+        visitor = Visitor(service=service)
+        with visitor.http:
+            service.system.accounts.run_once()
+            page = _operator(visitor).get("/").text
+            assert "222222222222/us-east-1: DescribeInstances: AccessDenied" in page
+            assert "111111111111/us-east-1: " not in page
+            place = {"account": "111111111111", "region": "eu-west-1"}
+            page = visitor.submit("/pause", comment="migration", **place).text
+            assert "Paused in 111111111111 eu-west-1" in page
+            assert "Paused: no new actions" not in page
+            page = visitor.submit("/resume", comment="done", **place).text
+            assert "Paused in" not in page
+            hold = {"effect": "hold", "duration": "1 day", "comment": "why", "matchers": ""}
+            visitor.get("/controls")
+            page = visitor.submit("/controls/overrides", **hold, **place).text
+            assert 'account="111111111111"' in unescape(page)
+            assert 'region="eu-west-1"' in unescape(page)
+            assert visitor.get("/runs?account=111111111111").status_code == HTTPStatus.OK
+            refused = visitor.get("/runs?account=333333333333")
+            assert refused.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
