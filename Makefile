@@ -96,6 +96,9 @@ bench: tools database ## latency and throughput, compared with baselines of the 
 bench-remedies: tools ## what remedies cost the callers of real machines (TIMES=20 of each)
 	$(BIN)/python -m bench.remedies --times $(or $(TIMES),20)
 
+bench-scale: database ## fleets of 100 to 10,000 instances in up to 20 accounts and 4 regions
+	$(BIN)/python -m bench.scale $(SIZES)
+
 bench-rules: tools ## what becomes of the alerts of rule sets (RULES=folder of rule files)
 	@test -n "$(RULES)" || { echo "RULES= is needed: a folder of rule files"; exit 2; }
 	$(BIN)/python -m bench.rules $(RULES)
@@ -139,4 +142,4 @@ sbom: $(STAMP) ## the production packages as CycloneDX in build/sbom.json
 clean: ## remove all files that the targets made
 	rm -rf .venv .tools .demo .installed build dist
 
-.PHONY: help venv places tools servers test-servers browser database proxy ministack lint test screenshots demo lab bench chaos replacements soak fuzz bench-decisions bench-remedies model reference dashboards lock audit-deps dist sbom clean
+.PHONY: help venv places tools servers test-servers browser database proxy ministack lint test screenshots demo lab bench bench-scale bench-rules chaos replacements soak fuzz bench-decisions bench-remedies model reference dashboards lock audit-deps dist sbom clean

@@ -114,6 +114,12 @@ class BenchStack:
             time.sleep(_POLL_S)
         return time.time()
 
+    def wait_ended(self, patience_s: float = 120.0) -> None:
+        """Wait until no run is in flight, or the patience ends."""
+        until = time.time() + patience_s
+        while self.leader.metric("smartcloudops_runs_in_flight") and time.time() < until:
+            time.sleep(_POLL_S)
+
     def refusals(self) -> Mapping[str, float]:
         """The refused runs so far by reason."""
         lines = self.leader.get("/metrics").text.splitlines()
