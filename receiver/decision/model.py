@@ -74,13 +74,13 @@ class Snapshot:
     that were `alerting` within the last minutes, `reserved` instances by scope, the versions of the
     group that were ever `seen` healthy, its processes that the run itself `lent`, and the lifecycle
     states to which it `moved` the target. `facts` are the playbook's own queries. From AWS:
-    `instance`, `asg`, the `scopes` that count the target, the `changes` that others make and the
-    unfinished `refreshes` among them, whether the instance is `protected` from termination, what
-    EC2 says of its `host`, and, where the target has no group, the ids of all opted-in instances
-    that have none (`standalone`). In a storm, `failed_hosts` are
-    the instances whose hosts have failed or will be retired. `unread` are the calls about the
-    target that failed, each with AWS's code; `doubt` says why AWS does not have what the labels
-    name.
+    `instance`, `asg`, the `scopes` that count the target, the `changes` that others make (by what
+    CloudTrail said `trail_age_s` ago) and the unfinished `refreshes` among them, whether the
+    instance is `protected` from termination, what EC2 says of its `host`, and, where the target has
+    no group, the ids of all opted-in instances that have none (`standalone`). In a storm,
+    `failed_hosts` are the instances whose hosts have failed or will be retired. `unread` are the
+    calls about the target that failed, each with AWS's code; `doubt` says why AWS does not have
+    what the labels name.
     `relapse_of` is the run whose recovery from the same alert did not last.
     `resolved`: a delivery reported the alert as resolved. `fires`: Prometheus still fires such an
     alert.
@@ -124,6 +124,7 @@ class Snapshot:
     scopes: Sequence[Scope] | None = None
     unread_health: Sequence[str] = ()
     changes: Sequence[str] | None = None
+    trail_age_s: float = 0.0
     refreshes: Sequence[ActiveRefresh] | None = None
     protected: bool | None = None
     host: HostStatus | None = None

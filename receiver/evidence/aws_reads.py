@@ -59,6 +59,7 @@ class AwsState:
     scopes: Sequence[Scope] | None
     unread_health: Sequence[str]
     changes: Sequence[str] | None
+    trail_age_s: float
     refreshes: Sequence[ActiveRefresh] | None
     protected: bool | None
     host: HostStatus | None

@@ -170,6 +170,7 @@ class AwsReadings:
             unread_health=group.unread_health if group else (),
             refreshes=group.refreshes if group else None,
             changes=merged([changes, reader.interruption(instance), *events]),
+            trail_age_s=reader.events_age_s(self.now) or 0.0,
             protected=protected,
             host=host,
             volume_check=volume_check,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -108,6 +109,16 @@ def test_only_what_is_not_answered_is_unknown(
     aws.trouble = trouble
     state = reader.begin(aws.core.clock() + 60).begin(_WEB, _BOUNDS)()
     assert {name for name, value in vars(state).items() if value is None} == unknown
+
+
+def test_the_age_of_what_cloudtrail_said_is_known(reader: AwsReader, clock: Clock) -> None:
+    """One look serves all targets of the region for half a minute."""
+    other = replace(_WEB, id=_HOSTS[1])
+    ages = [
+        reader.begin(clock() + later).begin(target, _BOUNDS)().trail_age_s
+        for later, target in ((0, _WEB), (12, other), (31, _WEB))
+    ]
+    assert ages == [0.0, 12.0, 0.0]
 
 
 def test_a_target_group_that_is_gone_is_named(
