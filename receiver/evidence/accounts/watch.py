@@ -1,5 +1,6 @@
 """Looks at each account and region every few seconds: who does not answer is named at once."""
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from receiver.evidence.accounts.readers import AwsReaders
 from receiver.runtime.periodic import Periodic
 
 _log = structlog.get_logger()
-_EVERY_S, _ANSWERS_WITHIN_S = 10.0, 8.0
+_EVERY_S = 10.0
 # Of places that answer, so many are asked a second: all of 30 in each look, 80 in half a minute.
 _ASKED_PER_S = 3.0
 
@@ -41,6 +42,7 @@ class AccountWatch:
     readers: AwsReaders
     pool: Executor
     metrics: AccountMetrics
+    answers_within_s: float = 8.0
     problems: Mapping[Place, str] = field(default_factory=dict, init=False)
     _answered_at: dict[Place, float] = field(default_factory=dict, init=False)
     _asked: dict[Place, Future[str]] = field(default_factory=dict, init=False)
@@ -61,11 +63,11 @@ class AccountWatch:
         now = self.readers.monotonic()
         # A question that hangs is not asked again.
         hanging = {place: asked for place, asked in self._asked.items() if not asked.done()}
-        due = [place for place in self._due(now) if place not in hanging]
+        due = [place for place in self._due() if place not in hanging]
         asked = {place: self.pool.submit(self._ask, place) for place in due}
         self._asked = hanging | asked
-        wait(asked.values(), _ANSWERS_WITHIN_S)
-        late = f"no answer within {_ANSWERS_WITHIN_S:.0f} s"
+        wait(asked.values(), self.answers_within_s)
+        late = f"no answer within {self.answers_within_s:.0f} s"
         answers = {
             place: answer.result() if answer.done() else late for place, answer in asked.items()
         }
@@ -79,13 +81,13 @@ class AccountWatch:
         kept = {place: error for place, error in self.problems.items() if place not in answers}
         self.problems = kept | {place: answer for place, answer in answers.items() if answer}
 
-    def _due(self, now: float) -> Sequence[Place]:
+    def _due(self) -> Sequence[Place]:
         """The places to ask, those without an answer to their last question first."""
         places = self.readers.places
         silent = [place for place in places if place in self.problems or self._is_silent(place)]
         others = sorted(
             (place for place in places if place not in silent),
-            key=lambda place: self._answered_at.get(place, now - _EVERY_S),
+            key=lambda place: self._answered_at.get(place, -math.inf),
         )
         return *silent, *others[: int(_ASKED_PER_S * _EVERY_S)]
 
