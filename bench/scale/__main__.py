@@ -9,23 +9,18 @@ from typing import Any
 
 import click
 
-from bench.scale.fleet import FleetSpec
+from bench.scale.fleet import FLEETS
 from bench.scale.measure import measure_fleet
 from bench.scale.receiver import dump, running
 from demo.stack import postgres
 from demo.stack.processes import Processes
 
 _OUT = Path("build/scale.json")
-_FLEETS = {
-    100: FleetSpec(instances=100, accounts=2, regions=1),
-    1_000: FleetSpec(instances=1_000, accounts=5, regions=4),
-    10_000: FleetSpec(instances=10_000, accounts=20, regions=4),
-}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sizes", type=int, nargs="*", default=[*_FLEETS])
+    parser.add_argument("sizes", type=int, nargs="*", default=[*FLEETS])
     figures: list[Mapping[str, Any]] = []
     for size in parser.parse_args().sizes:
         click.echo(f"measuring {size} instances", err=True)
@@ -34,7 +29,7 @@ def main() -> int:
             with (
                 Processes(folder / "logs") as processes,
                 postgres.running(processes) as database,
-                running(processes, database, _FLEETS[size], folder) as stack,
+                running(processes, database, FLEETS[size], folder) as stack,
             ):
                 figures.append(measure_fleet(stack))
         dump(_OUT, figures)

@@ -89,3 +89,10 @@ class FleetSpec:
 
 def role_arn(account: str) -> str:
     return f"arn:aws:iam::{account}:role/{ROLE}"
+
+
+FLEETS = {
+    100: FleetSpec(instances=100, accounts=2, regions=1),
+    1_000: FleetSpec(instances=1_000, accounts=5, regions=4),
+    10_000: FleetSpec(instances=10_000, accounts=20, regions=4),
+}

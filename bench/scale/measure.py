@@ -109,7 +109,6 @@ def _acts(stack: BenchStack) -> Mapping[str, Any]:
         for group in groups:
             stack.deliver(group, "Runaway", group.ids[member : member + 1])
         acted = _wait_reboots(stack, began, {group.ids[member] for group in groups})
-    stack.wait_ended()
     after = stack.counts()
     times = sorted(acted.values())
     return {

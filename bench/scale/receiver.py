@@ -20,7 +20,8 @@ from demo.stack.processes import Processes, wait_announced
 from receiver.http.access.tokens import Role
 
 _PLAYBOOKS = Path(__file__).with_name("playbooks")
-_POLL_S = 0.2
+# A question costs the receiver some milliseconds of CPU time.
+_POLL_S = 1.0
 
 
 @dataclass(frozen=True)
