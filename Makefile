@@ -53,6 +53,7 @@ lint: $(STAMP) ## ruff, mypy and the import layers
 
 test: lint tools browser database proxy ministack ## lint and all tests, as required before a change lands
 	@$(BIN)/python -m demo.stack.servers trixie
+	@$(BIN)/python -m demo.machines.image || true
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-servers: tools servers browser ## the chain, and what is read of samples, on each of these servers
@@ -64,6 +65,9 @@ test-servers: tools servers browser ## the chain, and what is read of samples, o
 
 proxy: $(STAMP) ## HAProxy for `make chaos`: found, or fetched into .tools
 	@$(BIN)/python -m demo.stack.haproxy
+
+machines: tools ## user-mode Linux for the demo: fetched into .tools, and tried out
+	@$(BIN)/python -m demo.machines.image
 
 screenshots: tools browser ## screenshots of the console for docs/img
 	$(BIN)/python -m tests.console.take_screenshots
@@ -142,4 +146,4 @@ sbom: $(STAMP) ## the production packages as CycloneDX in build/sbom.json
 clean: ## remove all files that the targets made
 	rm -rf .venv .tools .demo .installed build dist
 
-.PHONY: help venv places tools servers test-servers browser database proxy ministack lint test screenshots demo lab bench bench-scale bench-rules chaos replacements soak fuzz bench-decisions bench-remedies model reference dashboards lock audit-deps dist sbom clean
+.PHONY: help venv places tools machines servers test-servers browser database proxy ministack lint test screenshots demo lab bench bench-scale bench-rules chaos replacements soak fuzz bench-decisions bench-remedies model reference dashboards lock audit-deps dist sbom clean

@@ -13,7 +13,8 @@ from demo.machines.traffic.callers import Callers
 # Faults that only the hardware under a machine has, or the network beside it.
 _OUTSIDE = frozenset({"hardware_failure", "network_card_gone", "packet_loss"})
 _OF_GROUP = frozenset({"traffic_surge", "bad_deploy"})
-_LOSS = 0.3
+# Of the frames in each direction: TCP sends them again, and answers take longer.
+_LOSS = 0.1
 
 
 @dataclass

@@ -18,10 +18,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo.machines import programs
 from demo.machines.guest.init import RUNS
 from demo.machines.programs import HINT, SHELL_PATH, Programs
 from demo.stack import tools
-from demo.stack.debian import FOLDER, ToolsError, fetch_once, run
+from demo.stack.debian import FOLDER, ToolsError, fetch_once, print_path, run
 from demo.stack.processes import bound_to_this_process
 
 _GUEST = Path(__file__).with_name("guest")
@@ -42,7 +43,7 @@ class Image:
     disk: Path
 
 
-def require(programs: Programs, *, folder: Path = FOLDER) -> Image:
+def require(found: Programs, *, folder: Path = FOLDER) -> Image:
     """The image, made once for each version of its parts.
 
     Raises ToolsError where no program runs in it: a kernel in user mode traces its processes by
@@ -50,7 +51,7 @@ def require(programs: Programs, *, folder: Path = FOLDER) -> Image:
     """
     exporter = tools.require(folder=folder).node_exporter
     home = folder / "machine-images" / _digest(exporter)
-    fetch_once(home.is_dir, lambda _: _make(programs, exporter, home), folder)
+    fetch_once(home.is_dir, lambda _: _make(found, exporter, home), folder)
     return Image(root=home / "root", disk=home / "disk.img")
 
 
@@ -60,7 +61,7 @@ def _digest(exporter: Path) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
-def _make(programs: Programs, exporter: Path, home: Path) -> None:
+def _make(found: Programs, exporter: Path, home: Path) -> None:
     home.parent.mkdir(parents=True, exist_ok=True)
     for old in home.parent.iterdir():
         # A younger one may be in use.
@@ -79,15 +80,15 @@ def _make(programs: Programs, exporter: Path, home: Path) -> None:
         init = root / "init"
         init.write_text(f"#!{python} -IS\n" + (_GUEST / "init.py").read_text(), encoding="utf-8")
         init.chmod(0o755)
-        _make_disk(programs, made / "disk.img")
-        _try_out(programs, root)
+        _make_disk(found, made / "disk.img")
+        _try_out(found, root)
         made.rename(home)
 
 
-def _try_out(programs: Programs, root: Path) -> None:
+def _try_out(found: Programs, root: Path) -> None:
     """Boot once: a kernel may start and yet run no program."""
     command: list[str | Path] = [
-        programs.kernel,
+        found.kernel,
         f"uml_dir={root.parent / 'kernels'}",
         *("mem=64M", f"hostfs={root}", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"),
         *("init=/init", "noreboot", "con=null", "con0=fd:0,fd:1", "TRY=1"),
@@ -147,12 +148,12 @@ def _below(root: Path, path: Path) -> Path:
     return root / path.relative_to("/")
 
 
-def _make_disk(programs: Programs, path: Path) -> None:
+def _make_disk(found: Programs, path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(_DISK_MB << 20)
     # Little is reserved for root, as which everything runs here.
     command: list[str | Path] = [
-        programs.mke2fs,
+        found.mke2fs,
         "-q",
         "-F",
         "-t",
@@ -164,7 +165,16 @@ def _make_disk(programs: Programs, path: Path) -> None:
     ]
     try:
         subprocess.run(
-            [*command, path], env=dict(programs.env), check=True, capture_output=True, timeout=60
+            [*command, path], env=dict(found.env), check=True, capture_output=True, timeout=60
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise ToolsError(f"mke2fs failed: {error}") from error
+
+
+def main() -> int:
+    """`make machines`: print the image's path."""
+    return print_path("machines", "user-mode Linux", lambda: require(programs.require()).root)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

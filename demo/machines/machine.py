@@ -76,9 +76,8 @@ class Machine:
             f"ADDRESS={self.slot.address}",
             *(f"{name}={value}" for name, value in self.variables.items()),
         ]
-        env = {"PATH": SHELL_PATH}
-        if _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free > _ROOM_BYTES:
-            env["TMPDIR"] = str(_SHARED_MEMORY)
+        shared = _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free > _ROOM_BYTES
+        env = {"PATH": SHELL_PATH, "TMPDIR": str(_SHARED_MEMORY if shared else self.folder)}
         with (self.folder / "console").open("ab") as console:
             self._process = subprocess.Popen(
                 bound_to_this_process(command),
