@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -92,13 +93,17 @@ class Lab:
         names = [item["instance_id"] for item in self.fleet.truth() if item["asg"] == GROUP]
         self.start = int(self.clock())
         self.rows = {name: [] for name in names}
-        at, until = self.clock(), self.clock() + 60 * minutes
-        while at < until:
-            for name in names:
-                self.rows[name].append(self._row(name))
-            self._break(names, until)
-            at += STEP_S
-            self.sleep(max(0.0, at - self.clock()))
+        began, step, until = self.clock(), 0, self.clock() + 60 * minutes
+        with ThreadPoolExecutor(max_workers=len(names)) as pool:
+            while began + step * STEP_S < until:
+                texts = list(pool.map(self.fleet.metrics, names))
+                # A reading that took long is that of the moments which it missed, too.
+                lasted = 1 + max(0, int((self.clock() - began) // STEP_S) - step)
+                for name, text in zip(names, texts, strict=True):
+                    self.rows[name] += [self._row(name, text)] * lasted
+                self._break(names, until)
+                step += lasted
+                self.sleep(max(0.0, began + step * STEP_S - self.clock()))
 
     def _break(self, names: Sequence[str], until: float) -> None:
         """End what goes on if its time is over, or begin the next if it has come."""
@@ -123,9 +128,8 @@ class Lab:
             self._now = Event(target=target, kind=kind, began=at, ended=at + LASTS_S)
             self.events.append(self._now)
 
-    def _row(self, name: str) -> list[float]:
+    def _row(self, name: str, text: str | None) -> list[float]:
         """The levels now; what does not answer keeps its last ones, with its service down."""
-        text = self.fleet.metrics(name)
         reading = parse(text) if text else None
         found = None
         if reading is not None:

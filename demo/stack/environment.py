@@ -29,6 +29,8 @@ _ROOT = Path(__file__).parents[2]
 CREDENTIALS_FILE = "webhook-token"
 # Eight machines boot in 12 s on two cores, and the first start fetches their programs.
 _STARTED_S = 300
+# 2 s on a quiet machine.
+_READY_S = 90
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +153,7 @@ def emulated_aws(url: str) -> dict[str, str]:
 def start_receiver(processes: Processes, url: str, env: Mapping[str, str]) -> Child:
     """Start the service, again after a kill, and wait until it is ready. Raises ProcessError."""
     child = begin_receiver(processes, env)
-    wait_ready(child, f"{url}/readyz")
+    wait_ready(child, f"{url}/readyz", timeout_s=_READY_S)
     return child
 
 

@@ -6,7 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-_STOP_S = 3.0
+# systemd waits 90 s for a unit to start (DefaultTimeoutStartSec).
+_STOP_S, _STARTED_S = 3.0, 90.0
 _DATA = Path("/data")
 
 
@@ -24,7 +25,7 @@ def restart_service() -> None:
     while Path(f"/proc/{before}").exists() and time.monotonic() < until:
         time.sleep(0.1)
     _send(before, signal.SIGKILL)
-    until = time.monotonic() + 4 * _STOP_S
+    until = time.monotonic() + _STARTED_S
     while file.read_text() == str(before):
         if time.monotonic() > until:
             raise SystemExit("the service was not started again")
