@@ -82,6 +82,7 @@ def _with_group(version: str, group: Verdict, prediction: Prediction, alone: Ans
         confidence=None if outweighed else prediction.confidence,
         model=version,
         kind=kind.value if answer is Answer.CONFIRMED else None,
+        unusual=_finite(prediction.unusual),
         contributions=(*group.contributions[:1], reason, *group.contributions[1:]),
     )
 
@@ -136,7 +137,12 @@ def _verdict(
         model=version,
         contributions=contributions,
         kind=prediction.kind.value if answer is Answer.CONFIRMED else None,
+        unusual=_finite(prediction.unusual),
     )
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 2) if np.isfinite(value) else None
 
 
 def _undecided(version: str, why: str) -> Verdict:

@@ -13,7 +13,7 @@ from models.inference.scorers import UNKNOWN, EnsembleWeights, Scorers, prepare_
 from models.inference.tree_ensemble import Floats, Forest
 from models.inference.verdict import Answer
 
-FORMAT = 2
+FORMAT = 3
 _EVEN = 0.5
 _APART = NAMES.index("apart_ratio")
 

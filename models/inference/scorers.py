@@ -4,7 +4,7 @@ A scorer is a forest that gives a probability. `fault` knows the signatures of f
 look-alikes. `distant` and `genuine` are trained on incidents of real machines. `distant` separates
 these incidents from everyday alerts, by distance alone; `genuine` separates them from everyday
 alerts and look-alikes, by all features. `injected` and `alike` say how close an alert is to
-injected faults and look-alikes.
+injected faults and look-alikes. `distance` is no scorer: nothing is learned of it.
 """
 
 from collections.abc import Mapping
@@ -22,6 +22,9 @@ _FAR = 30.0
 _LEAST_SHARE = 1e-3
 # Steepness, per log-odds, of the change from injected to everyday alerts.
 _STEEP = 2.0
+# A host is never quite still.
+_STILL = 0.1
+_NEAREST = NAMES.index("near30")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class EnsembleWeights:
     `slope` and `offset` scale the distance. `gate`, `gate_offset` and `alike` set the gate of the
     distance: the distance counts where the score `genuine` is high and the score `alike` is low.
     `doubt` is subtracted from the score `fault` of an alert whose score `injected` is below
-    `everyday`.
+    `everyday`. `near_offset` is added to the logarithm of the distance that nothing learned.
     """
 
     slope: float
@@ -41,6 +44,7 @@ class EnsembleWeights:
     alike: float
     doubt: float
     everyday: float
+    near_offset: float
 
     def array(self) -> Floats:
         return np.array([getattr(self, field.name) for field in fields(self)])
@@ -56,22 +60,34 @@ class EnsembleWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Probabilities by scorer, with an entry for each alert."""
+    """Probabilities by scorer, with an entry for each alert.
+
+    `distance` is that to the 30th nearest moment of the target's own past, in deviations; 0 if it
+    is unknown.
+    """
 
     fault: Floats
     distant: Floats
     genuine: Floats
     injected: Floats
     alike: Floats
+    distance: Floats
 
     def combine(self, weights: EnsembleWeights) -> Floats:
-        """One score per alert, in log-odds: high for a signature, or a distance with open gate."""
+        """One score per alert, in log-odds: high for a signature, or a distance with open gate.
+
+        On machines unlike those of the training the gate stays shut. There the distance itself
+        still ranks alerts, less so if they are like a known harmless event.
+        """
         injected = log_odds(self.injected)
         doubt = weights.doubt / (1 + np.exp(_STEEP * (injected - weights.everyday)))
         open_by = weights.gate * (log_odds(self.genuine) - weights.alike * log_odds(self.alike))
         gate = -np.logaddexp(0, -open_by - weights.gate_offset)
         distance = weights.slope * log_odds(self.distant) + weights.offset
-        return np.asarray(np.logaddexp(log_odds(self.fault) - doubt, distance + gate))
+        near = np.log(self.distance + _STILL) + weights.near_offset
+        harmless = np.logaddexp(0, log_odds(self.alike)) / 2
+        learned = np.logaddexp(log_odds(self.fault) - doubt, distance + gate)
+        return np.asarray(np.logaddexp(learned, near - harmless))
 
     def confidence(self, combined: Floats, curves: Floats) -> Floats:
         """The probability of an incident at `combined` scores.
@@ -92,7 +108,7 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class Scorers:
-    """A forest for each of `Scores`, under the same name."""
+    """A forest for each probability of `Scores`, under the same name."""
 
     fault: Forest
     distant: Forest
@@ -103,7 +119,9 @@ class Scorers:
     def score(self, rows: NDArray[np.float32]) -> Scores:
         """The scores of `rows`, as `prepare_rows` returns them."""
         names = [field.name for field in fields(self)]
-        return Scores(**{name: probability(getattr(self, name)(rows)) for name in names})
+        shares = {name: probability(getattr(self, name)(rows)) for name in names}
+        distance = rows[:, _NEAREST].astype(np.float64)
+        return Scores(**shares, distance=np.where(distance == UNKNOWN, 0.0, distance))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         arrays: dict[str, NDArray[Any]] = {}

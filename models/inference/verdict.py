@@ -27,8 +27,9 @@ class Verdict:
     the probability that the alert is an incident, None where it is unknown. `peers` counts the
     siblings that could be compared, `peers_moved` the siblings that moved the same way; `surging`:
     the whole group carries more traffic; `recurring`: so it was at this hour of other days. `kind`
-    is the `FaultKind` that the alert looks like. None is unknown. `lacking` says that the evidence
-    is too small for a verdict, `early` that its samples are from before the alert.
+    is the `FaultKind` that the alert looks like. `unusual` is the distance from the target's own
+    past, of which 99 % is within 1; it is not learned. None is unknown. `lacking` says that the
+    evidence is too small for a verdict, `early` that its samples are from before the alert.
     """
 
     answer: Answer
@@ -41,5 +42,6 @@ class Verdict:
     surging: bool | None = None
     recurring: bool = False
     kind: str | None = None
+    unusual: float | None = None
     lacking: bool = False
     early: bool = False

@@ -41,7 +41,14 @@ _STRANGE = 1.3
 # Chosen once, on all machines: a wider gate ranks labelled incidents better, but injected ones
 # worse.
 WEIGHTS = EnsembleWeights(
-    slope=1.5, offset=2.5, gate=10, gate_offset=2, alike=0.3, doubt=4, everyday=-3
+    slope=1.5,
+    offset=2.5,
+    gate=10,
+    gate_offset=2,
+    alike=0.3,
+    doubt=4,
+    everyday=-3,
+    near_offset=-3.25,
 )
 
 

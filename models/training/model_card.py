@@ -5,9 +5,9 @@ from typing import Any
 
 _ROWS = {
     "recall of incidents": "recall",
+    "precision of refuted": "refuted_precision",
     "undecided": "undecided",
     "benign not confirmed": "benign_not_confirmed",
-    "average precision": "average_precision",
     "suppressed at 95 % recall": "suppressed_at_95_recall",
     "calibration error": "calibration_error",
 }
@@ -42,6 +42,7 @@ def _by_set(sets: Sequence[Figures]) -> str:
     ]
     lines = [["", *titles], ["precision of confirmed [95 %]", *map(_precision, sets)]]
     lines += [[name, *(_share(figures[key]) for figures in sets)] for name, key in _ROWS.items()]
+    lines.append(["average precision [95 % over machines]", *map(_average_precision, sets)])
     return _table(lines)
 
 
@@ -92,6 +93,12 @@ def _label(kind: Figures) -> str:
 def _precision(figures: Figures) -> str:
     interval = f"[{figures['precision_low']:.3f}, {figures['precision_high']:.3f}]"
     return f"{_share(figures['precision'])} {interval}"
+
+
+def _average_precision(figures: Figures) -> str:
+    over = figures["average_precision_over_groups"]
+    interval = f" [{over[0]:.3f}, {over[1]:.3f}]" if over else ""
+    return f"{_share(figures['average_precision'])}{interval}"
 
 
 def _share(value: float | None) -> str:

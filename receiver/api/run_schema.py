@@ -52,6 +52,7 @@ class VerdictView(BaseModel):
 
     answer: Answer
     score: float
+    unusual: float | None = Field(default=None, examples=[4.2])
     confidence: float | None
     model: str = Field(examples=["model-3f2a9c1b7d10"])
     kind: str | None = Field(default=None, examples=["runaway_process"])

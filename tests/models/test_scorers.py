@@ -9,6 +9,7 @@ from models.training.cross_fit import WEIGHTS
 
 def _scores(**columns: tuple[float, ...]) -> Scores:
     usual = {"fault": 0.02, "distant": 0.2, "genuine": 0.5, "injected": 0.02, "alike": 0.05}
+    usual["distance"] = 0.3
     length = max(len(values) for values in columns.values())
     return Scores(
         **{name: np.array(columns.get(name, (value,) * length)) for name, value in usual.items()}
@@ -25,6 +26,16 @@ def test_either_a_signature_or_a_distance_that_counts_ranks_an_alert_high() -> N
         alike=(0.5, 0.05, 0.95, 0.05),
     ).combine(WEIGHTS)
     assert min(fault, far) > max(alike, everyday)
+
+
+def test_a_distance_ranks_alerts_that_no_scorer_knows() -> None:
+    """The farther from its past the higher, and less so if it is like a harmless event."""
+    far = (0.0, 0.1, 0.5, 2.0, 9.0)
+    combined = _scores(distance=far, genuine=(0.001,) * len(far)).combine(WEIGHTS)
+    assert (np.diff(combined) > 0).all()
+    assert combined[-1] - combined[0] > 1
+    unknown, harmless = _scores(distance=(2.0, 2.0), alike=(0.05, 0.98)).combine(WEIGHTS)
+    assert unknown > harmless
 
 
 def test_a_signature_counts_for_less_on_an_everyday_alert() -> None:

@@ -74,6 +74,7 @@ def test_no_answer_contradicts_what_it_shows(model: artifact.Model, excerpt: Lab
     for alert, evidence in excerpt:
         verdict = judge(model, evidence, alert.roles)
         predicted = model.batcher.predict(features(window(evidence), alert.roles)[0])
+        assert verdict.unusual == pytest.approx(predicted.unusual, abs=0.01)
         if verdict.answer is Answer.REFUTED:
             assert predicted.unusual <= 1 or predicted.alike >= 0.5
         if verdict.answer is Answer.CONFIRMED:
