@@ -44,7 +44,7 @@ _SIMULATED = 12
 _MACHINES = {"web-asg": 6, "api-asg": 2}
 # The callers write what they counted once every request has ended.
 _COUNTED_S = 13
-_SETTLED_S, _WATCHED_S = 60, 10
+_SETTLED_S, _WATCHED_S = 120, 10
 _COLOURS = {
     "fleet": "red",
     "prometheus": "yellow",

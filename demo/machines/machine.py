@@ -26,7 +26,8 @@ MEMORY_MB = 512
 _CONSOLE_BYTES = 64 << 10
 # A container has 64 MB of it by default, and a kernel that finds it full is killed.
 _ROOM_BYTES = 2 << 30
-_ANSWER_S, _FAULT_S, _SCRIPT_S = 2.0, 15.0, 310.0
+# Prometheus gives up after 5 s.
+_ANSWER_S, _SCRAPE_S, _FAULT_S, _SCRIPT_S = 2.0, 4.5, 15.0, 310.0
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 the tmpfs of POSIX shared memory
 
 
@@ -147,7 +148,7 @@ class Machine:
         if not self.is_on():
             return ""
         try:
-            with httpx.Client(trust_env=False, timeout=_ANSWER_S) as http:
+            with httpx.Client(trust_env=False, timeout=_SCRAPE_S) as http:
                 return http.get(self.url(port) + path).raise_for_status().text
         except httpx.HTTPError:
             return ""
