@@ -1,6 +1,7 @@
 """Inserts new runs: for alerts of the inbox, and for people's requests."""
 
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,20 @@ def insert_from_inbox(connection: Connection, queued: Sequence[QueuedAlert], now
         return
     connection.execute(insert(runs), [_row(alert, now) for alert in new])
     log.append(connection, now, *(_alert_received(alert) for alert in new))
+
+
+def take_fairly(queued: Sequence[QueuedAlert], most: int) -> Sequence[QueuedAlert]:
+    """The alerts to take next: the most severe first, and of these one of each account in turn.
+
+    So an alert does not wait behind all of a storm in another account.
+    """
+    taken = Counter[str]()
+    ranks = []
+    for position, alert in enumerate(queued):
+        account = account_of(_lane(alert))
+        ranks.append((alert.alert.priority, taken[account], position))
+        taken[account] += 1
+    return [queued[position] for _, _, position in sorted(ranks)[:most]]
 
 
 def set_targets(connection: Connection, found: Mapping[str, Target]) -> None:

@@ -36,7 +36,7 @@ _LANES = 16
 _LANE_BATCH = 64
 # A task ends when its snapshot is this old; the next task takes the remaining and newer runs.
 _SNAPSHOT_LASTS_S = 10.0
-_INBOX_BATCH = 200
+_INBOX_READ, _INBOX_BATCH = 1000, 200
 # Seconds between two polls: an alert that another receiver stored waits up to this long.
 _IDLE_S = 0.5
 _TRIES = 3
@@ -139,7 +139,7 @@ class Dispatcher:
             self._wake.clear()
             try:
                 self.inbox.yield_to_deliveries()
-                queued = self.inbox.queued(_INBOX_BATCH)
+                queued = intake.take_fairly(self.inbox.queued(_INBOX_READ), _INBOX_BATCH)
                 if queued:
                     with self.database.write() as connection:
                         intake.insert_from_inbox(connection, queued, self.clock())
