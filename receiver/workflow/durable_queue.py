@@ -31,8 +31,7 @@ _WORKFLOW = "phase"
 _VERSION = "1"
 _EXECUTOR = "local"
 # Only delayed phases, and those that another receiver stored, wait for this poll.
-# Each poll costs a transaction.
-_POLL_S = 0.5
+_POLL_S = 0.25
 _RECONNECT_S = 1.0
 
 
