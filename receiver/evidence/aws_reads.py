@@ -106,10 +106,10 @@ class AwsReads:
     _events: BoundedCache[str, tuple[float, Sequence[str]]] = field(
         default_factory=BoundedCache, init=False
     )
-    _changes: KeptRead[AwsAnswer[ForeignChanges]] = field(init=False)
-    _instances: BatchedRead[str, Instance] = field(init=False)
-    _hosts: BatchedRead[str, HostStatus] = field(init=False)
-    _volumes: BatchedRead[str, str] = field(init=False)
+    _changes: KeptRead[AwsAnswer[ForeignChanges]] = field(init=False, repr=False)
+    _instances: BatchedRead[str, Instance] = field(init=False, repr=False)
+    _hosts: BatchedRead[str, HostStatus] = field(init=False, repr=False)
+    _volumes: BatchedRead[str, str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         aws = self.aws
