@@ -5,6 +5,7 @@ fails it. SIGUSR1 makes it leak memory, SIGUSR2 makes it answer wrongly: two bug
 """
 
 import hashlib
+import mmap
 import os
 import queue
 import signal
@@ -36,7 +37,7 @@ class Service:
         self.latency_s = 0.0
         self.wrong = threading.Event()
         self._cache: OrderedDict[str, bytes] = OrderedDict()
-        self._leaked: list[bytes] = []
+        self._leaked: list[mmap.mmap] = []
         self._lock = threading.Lock()
         self._connections: queue.Queue[socket.socket] = queue.Queue(_BACKLOG)
         self._log = _DATA / "log/service.log"
@@ -56,9 +57,13 @@ class Service:
                     connection.close()
 
     def leak(self) -> None:
-        """Take memory that is never given back, 10 MB a second, until little is left."""
+        """Take memory that is never given back, 10 MB a second, until little is left.
+
+        The kernel fills each piece at once, since a fault for each page takes the processor.
+        """
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
         while _available() > _LEFT:
-            self._leaked.append(bytes([len(self._leaked) % 255 + 1]) * _LEAK_BYTES)
+            self._leaked.append(mmap.mmap(-1, _LEAK_BYTES, flags=flags))
             time.sleep(_LEAK_EVERY_S)
 
     def _work(self) -> None:
