@@ -17,6 +17,7 @@ class Reason(StrEnum):
     OUTSIDE_WINDOW = "outside_window"
     STALE = "stale"
     NO_HEALTHY_VERSION = "no_healthy_version"
+    CAUSE_ELSEWHERE = "cause_elsewhere"
     SELF_INFLICTED = "self_inflicted"
     NO_GROUP = "no_group"
     CHANGE_IN_PROGRESS = "change_in_progress"

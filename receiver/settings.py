@@ -110,6 +110,8 @@ class Settings(BaseSettings):
     """The file that says which labels name [the target](configuration.md#targets)."""
     accounts: Path | None = None
     """The file of [accounts and regions](accounts.md) in which the service may act."""
+    dependencies: Path | None = None
+    """The file of [dependencies](dependencies.md): what a target depends on may be the cause."""
     roles: Path | None = None
     """A folder of [other exporters](model.md#other-exporters) than node_exporter: `roles.d`."""
     tokens_file: Path = Path("data/tokens.json")

@@ -9,9 +9,11 @@ from models.inference.verdict import Verdict
 from receiver.db.database import Database
 from receiver.decision.alerting import AlertingReader
 from receiver.decision.metrics import DecisionMetrics
-from receiver.decision.pipeline import DecisionPipeline
+from receiver.decision.pipeline import DecisionPipeline, ReadSuspects
 from receiver.decision.snapshot import SnapshotReader
 from receiver.evidence.accounts.readers import AwsReaders
+from receiver.evidence.dependencies import file as dependencies
+from receiver.evidence.dependencies.reader import DependencyReader
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.freshness import ConditionReaders
 from receiver.evidence.target import Target
@@ -44,6 +46,7 @@ class PipelineFactory:
     metrics: DecisionMetrics | None = None
 
     def make(self) -> DecisionPipeline:
+        """Raises InvalidDependenciesError."""
         alerting = AlertingReader(
             playbooks=self.playbooks,
             prometheus=self.prometheus,
@@ -71,5 +74,13 @@ class PipelineFactory:
             judge=self.judge,
             is_active=self.is_active,
             clock=self.clock,
+            read_suspects=self._suspects(),
             metrics=self.metrics,
         )
+
+    def _suspects(self) -> ReadSuspects | None:
+        found = dependencies.load(self.settings.dependencies)
+        if found is None:
+            return None
+        reader = DependencyReader(dependencies=found, prometheus=self.prometheus, pool=self.pool)
+        return reader.read

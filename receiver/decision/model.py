@@ -17,6 +17,7 @@ from actions.reasons import Reason
 from models.features.promql import NODE_EXPORTER, Exporter
 from receiver.controls.records import ArmedMode, Identity, Override
 from receiver.decision.versions import SeenVersion
+from receiver.evidence.dependencies.suspects import Suspect
 from receiver.playbooks.schema import Playbook, Step, StormLimit
 from receiver.runs.model import Approval, ApprovalRule, GuardResult, RunRequest
 from receiver.settings import Mode
@@ -81,6 +82,8 @@ class Snapshot:
     `failed_hosts` are the instances whose hosts have failed or will be retired. `unread` are the
     calls about the target that failed, each with AWS's code; `doubt` says why AWS does not have
     what the labels name.
+    `suspects` are the target's dependencies that explain its trouble, and `cause_run` is the newest
+    run about the first.
     `relapse_of` is the run whose recovery from the same alert did not last.
     `resolved`: a delivery reported the alert as resolved. `fires`: Prometheus still fires such an
     alert.
@@ -133,6 +136,8 @@ class Snapshot:
     standalone: frozenset[str] | None = None
     fires: bool = False
     relapse_of: str | None = None
+    suspects: Sequence[Suspect] | None = ()
+    cause_run: str = ""
 
     @property
     def peers(self) -> frozenset[str] | None:

@@ -18,6 +18,7 @@ from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.model import Act, Decision, Refuse, Snapshot
 from receiver.decision.snapshot import GroupSnapshot, SnapshotReader
 from receiver.decision.subject import Subject
+from receiver.evidence.dependencies.suspects import Suspect
 from receiver.evidence.firing_alerts import read_firing
 from receiver.evidence.prometheus.freshness import ConditionReaders
 from receiver.evidence.promql_recheck import read_facts, recheck, unless_old
@@ -58,8 +59,11 @@ class _Findings:
 
     verdict: Verdict
     facts: Mapping[str, float]
+    suspects: Sequence[Suspect] | None
 
 
+# Of a target with its alert's labels, at a time; None if they cannot be read.
+ReadSuspects = Callable[[Target, Mapping[str, str], float], Sequence[Suspect] | None]
 # Target, playbook and alert name.
 _FindingsKey = tuple[Target, str, str]
 
@@ -82,6 +86,7 @@ class DecisionPipeline:
     judge: Callable[[Evidence, Collection[str]], Verdict]
     is_active: Callable[[Mapping[str, str]], bool | None]
     clock: Callable[[], float]
+    read_suspects: ReadSuspects | None = None
     metrics: DecisionMetrics | None = None
 
     def begin(self, runs: Sequence[Run] = ()) -> "GroupDecision":
@@ -182,6 +187,7 @@ class GroupDecision:
         aws_state = read.aws.begin(subject.target, subject.playbook.limits.bounds)
         evidence, findings = read_metrics()
         snapshot = replace(inputs.snapshot, **vars(aws_state()), facts=findings.facts)
+        snapshot = read.with_suspects(snapshot, findings.suspects)
         if snapshot.resolved:
             snapshot = replace(snapshot, fires=self._fires(subject, read.now))
         inputs = replace(inputs, snapshot=snapshot, verdict=findings.verdict)
@@ -203,6 +209,7 @@ class GroupDecision:
         if key in self._findings:
             return lambda: (None, self._findings[key])
         started, roles = time.perf_counter(), ROLES_OF_ALERT.get(key[-1], ())
+        reads = None if playbook.ignores_dependencies else pipeline.read_suspects
         gather = None if playbook.recheck else pipeline.gather(target, now, roles)
 
         def finish() -> tuple[Evidence | None, _Findings]:
@@ -217,7 +224,8 @@ class GroupDecision:
             times = (0.0 if run.request else run.starts_at, now)
             verdict = unless_old(reader, verdict, playbook, target, times)
             facts = read_facts(reader, playbook, target, now, pipeline.pool)
-            self._findings[key] = _Findings(verdict=verdict, facts=facts)
+            suspects = reads(target, run.labels, now) if reads else ()
+            self._findings[key] = _Findings(verdict=verdict, facts=facts, suspects=suspects)
             return evidence, self._findings[key]
 
         return finish

@@ -1,6 +1,7 @@
 """Reads the snapshot for decisions on a group's alerts, from the service's records and AWS."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -39,9 +40,10 @@ from receiver.decision.version_watch import VersionRecords
 from receiver.decision.versions import SeenVersion
 from receiver.evidence.accounts.readers import AwsReaders
 from receiver.evidence.aws_state import AwsReadings
+from receiver.evidence.dependencies.suspects import Suspect
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target
-from receiver.runs import relapses, store
+from receiver.runs import relapses, search, store
 from receiver.runs.relapses import Recovery
 from receiver.runs.store import AlertingInstance
 from receiver.settings import Mode
@@ -199,6 +201,15 @@ class GroupSnapshot:
         if snapshot.storm(subject.playbook.limits.storm):
             snapshot = replace(snapshot, failed_hosts=aws.failed_hosts())
         return snapshot
+
+    def with_suspects(self, snapshot: Snapshot, suspects: Sequence[Suspect] | None) -> Snapshot:
+        """Add the dependencies that explain the target's trouble, with the first one's run."""
+        run_id = ""
+        if suspects:
+            name, since = suspects[0].component, self.now - 3600
+            with suppress(SQLAlchemyError), self.reader.database.read() as connection:
+                run_id = search.newest_about(connection, name, since=since) or ""
+        return replace(snapshot, suspects=suspects, cause_run=run_id)
 
     @cached_property
     def _keys(self) -> frozenset[tuple[Target, str, str]]:

@@ -194,6 +194,8 @@ class Playbook(_Part):
 
     `window`: its runs begin only then, but those that a person requests.
 
+    `ignores_dependencies`: it acts although what the target depends on is the cause.
+
     `facts` are PromQL values for conditions: `facts["spare"] > 2`.
     """
 
@@ -215,6 +217,7 @@ class Playbook(_Part):
     verify: Verify | None = None
     rollback: bool = False
     standalone: bool = False
+    ignores_dependencies: bool = False
     escalate: Annotated[list[EscalationStep], Field(max_length=5)] = Field(default_factory=list)
 
     @property

@@ -56,6 +56,13 @@ def list_runs(
     return [from_row(dict(row) | {"evidence": None}) for row in rows]
 
 
+def newest_about(connection: Connection, name: str, *, since: float) -> str | None:
+    """The newest run, since a time, whose target or group has this name."""
+    about = or_(runs.c.target == name, runs.c.group_name == name)
+    query = select(runs.c.id).where(about, runs.c.received_at >= since)
+    return connection.execute(query.order_by(runs.c.id.desc()).limit(1)).scalar()
+
+
 def with_human_verdict(
     connection: Connection, *, since: float | None = None, before: str | None = None, limit: int
 ) -> Sequence[Run]:

@@ -24,6 +24,7 @@ from receiver.decision.facts import condition_facts
 from receiver.decision.guards.alert import require_window
 from receiver.decision.guards.base import GuardInput, Guards
 from receiver.decision.model import Act, Ask, Decision, Observe, Refuse, Snapshot, Trigger
+from receiver.evidence.dependencies.suspects import Suspect
 from receiver.playbooks.conditions import condition
 from receiver.playbooks.loader import load
 from receiver.playbooks.schema import Window
@@ -32,6 +33,7 @@ from receiver.settings import Mode
 from tests.actions import aws_contract as contract
 
 NOW = 1_800_000_000.0
+SUSPECT = Suspect(component="db", signal="latency", share=0.8)
 HOST, ASG = "i-0123456789abcdef0", "web-asg"
 HOSTS = (HOST, *(f"i-0123456789abcdef{number}" for number in range(1, 6)))
 PLAYBOOKS = [
@@ -220,6 +222,8 @@ def test_a_groups_cooldown_spares_the_group_and_not_its_members() -> None:
         ({"host": None}, Reason.STATE_UNKNOWN),
         ({"host": replace(SOUND, system="impaired")}, Reason.HARDWARE_FAILED),
         ({"host": replace(SOUND, ebs="impaired")}, Reason.HARDWARE_FAILED),
+        ({"suspects": (SUSPECT,)}, Reason.CAUSE_ELSEWHERE),
+        ({"suspects": None}, Reason.CONDITION_UNKNOWN),
     ],
 )
 def test_whatever_speaks_against_it_refuses_by_name(

@@ -84,6 +84,7 @@ def test_another_default_is_another_edition(written: Callable[[str], Path]) -> N
         "verify": None,
         "rollback": False,
         "standalone": False,
+        "ignores_dependencies": False,
         "escalate": [],
     }
     # With another default, raise the edition and write down both here.

@@ -9,7 +9,16 @@ its docstring needs a section `## reason`, and `make reference` adds both to the
 enumeration.
 """
 
-from receiver.decision.guards import alert, people, recent_acts, step, storm, target, verdict
+from receiver.decision.guards import (
+    alert,
+    dependencies,
+    people,
+    recent_acts,
+    step,
+    storm,
+    target,
+    verdict,
+)
 from receiver.decision.guards.base import Guards
 
 # These guards read only the alert and the playbooks: no database, AWS or Prometheus.
@@ -72,6 +81,8 @@ LATE: Guards = (
     ("over", verdict.require_not_over),
     # Refuses a refuted verdict, and an undecided one if the playbook never acts on it.
     ("verdict", verdict.require_not_refuted),
+    # Refuses a target whose trouble comes from what it depends on: no step on it would help.
+    ("cause", dependencies.require_own_cause),
     # Refuses if no remaining step's condition holds; the guards below read the chosen step.
     ("step", step.require_step),
     # Refuses an instance that is not in the state, or the group, in which the step acts.

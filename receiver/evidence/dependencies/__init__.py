@@ -1,0 +1,1 @@
+"""Whether what a target depends on is unwell, so that the cause is elsewhere."""
