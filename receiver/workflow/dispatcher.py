@@ -36,7 +36,9 @@ _LANES = 16
 _LANE_BATCH = 64
 # A task ends when its snapshot is this old; the next task takes the remaining and newer runs.
 _SNAPSHOT_LASTS_S = 10.0
-_INBOX_READ, _INBOX_BATCH = 1000, 200
+_INBOX_BATCH = 200
+# Where there are several accounts, so many batches are read, of which one is taken fairly.
+_READ_AHEAD = 5
 # Seconds between two polls: an alert that another receiver stored waits up to this long.
 _IDLE_S = 0.5
 _TRIES = 3
@@ -139,7 +141,9 @@ class Dispatcher:
             self._wake.clear()
             try:
                 self.inbox.yield_to_deliveries()
-                queued = intake.take_fairly(self.inbox.queued(_INBOX_READ), _INBOX_BATCH)
+                read_ahead = 1 if self.lanes_of_account is None else _READ_AHEAD
+                waiting = self.inbox.queued(_INBOX_BATCH * read_ahead)
+                queued = intake.take_fairly(waiting, _INBOX_BATCH)
                 if queued:
                     with self.database.write() as connection:
                         intake.insert_from_inbox(connection, queued, self.clock())
