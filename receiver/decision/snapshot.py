@@ -39,7 +39,7 @@ from receiver.decision.subject import (
 from receiver.decision.version_watch import VersionRecords
 from receiver.decision.versions import SeenVersion
 from receiver.evidence.accounts.readers import AwsReaders
-from receiver.evidence.aws_state import AwsReadings
+from receiver.evidence.aws.state import AwsReadings
 from receiver.evidence.dependencies.suspects import Suspect
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target

@@ -16,7 +16,7 @@ from demo.aws.clients import clients
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
 from demo.aws.world import AwsError, Group, Instance
-from receiver.evidence.aws_state import AwsReader
+from receiver.evidence.aws.state import AwsReader
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target
 from tests.conftest import Clock

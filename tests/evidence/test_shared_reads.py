@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from receiver.evidence.shared_reads import BatchedRead, KeptRead
+from receiver.evidence.aws.shared_reads import BatchedRead, KeptRead
 
 
 class _Aws:

@@ -12,7 +12,7 @@ from actions.aws.groups import Group
 from actions.execution.records import STANDALONE_PERCENT, Bounds, Scope
 from actions.place import Place
 from receiver.evidence.accounts.file import Accounts
-from receiver.evidence.aws_state import AwsReader
+from receiver.evidence.aws.state import AwsReader
 from receiver.evidence.source import Source
 from receiver.runtime.pools import PoolShare
 

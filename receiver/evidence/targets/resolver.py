@@ -9,7 +9,7 @@ from actions.aws.instances import Instance
 from actions.base import TargetKind
 from actions.place import HOME, Place
 from receiver.evidence.accounts.readers import AwsReaders
-from receiver.evidence.aws_reads import AwsAnswer
+from receiver.evidence.aws.reads import AwsAnswer
 from receiver.evidence.target import Target
 from receiver.evidence.targets.readings import Name, read_name
 from receiver.evidence.targets.rules import TargetRules

@@ -13,7 +13,7 @@ from actions.aws.instances import INSTANCE_ID, Instance
 from actions.base import TargetKind
 from actions.execution import disruption_budget
 from actions.execution.records import STANDALONE_PERCENT, Bounds, Scope
-from receiver.evidence.aws_reads import (
+from receiver.evidence.aws.reads import (
     AwsReads,
     AwsState,
     GroupState,

@@ -29,7 +29,7 @@ from actions.aws.instances import (
 )
 from actions.aws.target_errors import NotActionableError
 from actions.execution.records import Scope
-from receiver.evidence.shared_reads import BatchedRead, KeptRead
+from receiver.evidence.aws.shared_reads import BatchedRead, KeptRead
 from receiver.evidence.source import Source
 from receiver.runtime.cache import BoundedCache
 
