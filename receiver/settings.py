@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     tokens_file: Path = Path("data/tokens.json")
     """The file with the hashes of the [tokens](configuration.md#tokens)."""
     url: HttpUrl | None = None
-    """The address of a running service, for commands that ask it: `smartcloudops debts`."""
+    """The address of a running service, for commands that ask it: `status`, `why`, `pause`."""
     token_file: Path | None = None
     """A file with the token of these commands."""
     notify_file: Path | None = None

@@ -14,20 +14,27 @@ from receiver.cli.errors import BAD_INPUT, FailedError, show_line
 # The module of each command. Imports may take seconds, so a module is loaded at the call.
 _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
+        "approve": ("receiver.cli.client.controls", "approve_command"),
         "audit": ("receiver.cli.audit", "audit_group"),
         "check": ("receiver.cli.playbooks", "check"),
         "coverage": ("receiver.cli.coverage", "coverage_command"),
         "debts": ("receiver.cli.client.debts", "debts_command"),
         "evaluate": ("receiver.cli.model", "evaluate"),
         "explain": ("receiver.cli.playbooks", "explain"),
+        "hold": ("receiver.cli.client.controls", "hold_command"),
         "iam-policy": ("receiver.cli.iam.command", "iam_policy"),
+        "pause": ("receiver.cli.client.controls", "pause_command"),
         "report": ("receiver.cli.report", "report_command"),
+        "resume": ("receiver.cli.client.controls", "resume_command"),
         "rules": ("receiver.cli.rules.command", "rules_command"),
+        "runs": ("receiver.cli.client.runs", "runs_command"),
         "serve": ("receiver.cli.serve", "serve"),
+        "status": ("receiver.cli.client.status", "status_command"),
         "test": ("receiver.cli.playbooks", "test_playbooks"),
         "sns": ("receiver.cli.client.sns", "sns_group"),
         "token": ("receiver.cli.tokens", "token"),
         "train": ("receiver.cli.model", "train"),
+        "why": ("receiver.cli.client.runs", "why_command"),
     }
 )
 

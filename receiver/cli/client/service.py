@@ -10,16 +10,27 @@ from receiver.settings import Settings
 _TIMEOUT_S = 30.0
 
 
-def get_items(settings: Settings, path: str) -> list[dict[str, Any]]:
-    """All items of a list. Raises BadInputError and FailedError."""
+def get_items(
+    settings: Settings, path: str, *, most: int | None = None, **asked: Any
+) -> list[dict[str, Any]]:
+    """The items of a list, at most so many. Raises BadInputError and FailedError."""
     items: list[dict[str, Any]] = []
     cursor: str | None = ""
+    params = {name: value for name, value in asked.items() if value is not None}
     with _connect(settings) as http:
-        while cursor is not None:
-            page = _call(http, "GET", path, params={"cursor": cursor} if cursor else {})
+        while cursor is not None and (most is None or len(items) < most):
+            page = _call(
+                http, "GET", path, params={**params, "cursor": cursor} if cursor else params
+            )
             items += page["items"]
             cursor = page["next_cursor"]
-    return items
+    return items[:most]
+
+
+def get(settings: Settings, path: str, *, ill: bool = False) -> dict[str, Any]:
+    """One object, where `ill` also that of an error. Raises BadInputError and FailedError."""
+    with _connect(settings) as http:
+        return _call(http, "GET", path, ill=ill)
 
 
 def post(settings: Settings, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -43,12 +54,14 @@ def _connect(settings: Settings) -> httpx.Client:
     )
 
 
-def _call(http: httpx.Client, method: str, path: str, **sent: Any) -> dict[str, Any]:
+def _call(
+    http: httpx.Client, method: str, path: str, *, ill: bool = False, **sent: Any
+) -> dict[str, Any]:
     try:
         answer = http.request(method, path, **sent)
         body = answer.json()
     except (httpx.HTTPError, ValueError) as error:
         raise FailedError(f"{http.base_url} does not answer: {type(error).__name__}") from None
-    if answer.is_error:
+    if answer.is_error and not ill:
         raise FailedError(f"{http.base_url} answers {answer.status_code}: {body.get('detail')}")
     return dict(body)
