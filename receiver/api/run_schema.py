@@ -123,6 +123,12 @@ class AskedView(BaseModel):
     region: str
 
 
+class AcknowledgementView(BaseModel):
+    by: str = Field(examples=["alice"])
+    comment: str
+    at: Time
+
+
 class MarkView(BaseModel):
     """A person's feedback on the ended run."""
 
@@ -154,6 +160,7 @@ class RunView(BaseModel):
     )
     asked: AskedView | None
     mark: MarkView | None
+    acknowledged: AcknowledgementView | None = Field(description="a person is on it")
     caused_by: Id | None
     relapsed_by: Id | None = Field(description="the run that shows that the recovery did not last")
     steps: list[StepView]

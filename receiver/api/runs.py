@@ -220,6 +220,12 @@ def mark(request: Request, run_id: RunId, body: MarkBody) -> dict[str, Any]:
     return _apply(request, run_id, body, command)
 
 
+@router.post("/{run_id}/acknowledge", openapi_extra=require_role(Role.OPERATOR), responses=_CHANGES)
+def acknowledge(request: Request, run_id: RunId, body: Comment) -> dict[str, Any]:
+    """Say that a person is on it: people are not told again that nobody is."""
+    return _apply(request, run_id, body, _commands(request).acknowledge)
+
+
 def _commands(request: Request) -> RunCommands:
     parts = parts_of(request)
     return parts.commands

@@ -14,7 +14,7 @@ from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.http.access.auth import caller, require_role
 from receiver.http.access.tokens import Role, Token
-from receiver.runs.model import State
+from receiver.runs.model import REMEDIED, State
 from receiver.workflow.approvals import Answer, NoSuchRunError, NotAllowedError, NotNowError
 from receiver.workflow.commands import RunCommands
 
@@ -26,6 +26,7 @@ class RunAction(StrEnum):
     DENY = "deny"
     CANCEL = "cancel"
     ROLLBACK = "rollback"
+    ACKNOWLEDGE = "acknowledge"
     MARK_RIGHT = "mark-right"
     MARK_WRONG = "mark-wrong"
 
@@ -40,7 +41,11 @@ def possible_actions(run: dict[str, Any], *, reversible: bool) -> list[RunAction
         return [RunAction.CANCEL]
     if state is State.VERIFYING:
         return [*rollback, RunAction.CANCEL]
-    return [*rollback, RunAction.MARK_RIGHT, RunAction.MARK_WRONG] if state.ended else []
+    if not state.ended:
+        return []
+    known = state in REMEDIED or run["acknowledged"]
+    on_it = [] if known else [RunAction.ACKNOWLEDGE]
+    return [*rollback, *on_it, RunAction.MARK_RIGHT, RunAction.MARK_WRONG]
 
 
 @router.post("/runs/{run_id}/{action}", openapi_extra=require_role(Role.OPERATOR))
@@ -73,5 +78,7 @@ def _command(
             return commands.cancel
         case RunAction.ROLLBACK:
             return commands.roll_back
+        case RunAction.ACKNOWLEDGE:
+            return commands.acknowledge
         case RunAction.MARK_RIGHT | RunAction.MARK_WRONG:
             return partial(commands.mark, right=action is RunAction.MARK_RIGHT)

@@ -56,6 +56,7 @@ runs = Table(
     # A person's feedback on the ended run, and whether it was right.
     Column("mark", Json),
     Column("marked_right", Boolean),
+    Column("acknowledged", Json),
     # The run whose action caused this alert.
     Column("caused_by", String(26)),
     # The run whose alert shows that the recovery did not last.

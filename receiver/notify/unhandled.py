@@ -13,7 +13,7 @@ from receiver.db.tables import runs
 from receiver.notify import outbox
 from receiver.notify.messages import Message, MessageKind
 from receiver.notify.metrics import NotifyMetrics
-from receiver.runs.model import IN_FLIGHT, State
+from receiver.runs.model import IN_FLIGHT, REMEDIED, State
 from receiver.runtime.periodic import Periodic
 from receiver.webhook.episodes import episodes
 from receiver.webhook.inbox import Inbox
@@ -26,7 +26,7 @@ _AGAIN_S = 4 * 3600.0
 # A longer name may be a text that its sender wants people to read.
 _NAME_MAX = 100
 _REASONS_MOST = 3
-_WITHOUT_REMEDY = frozenset(State) - IN_FLIGHT - {State.SUCCEEDED, State.RESOLVED, State.CANCELLED}
+_WITHOUT_REMEDY = frozenset(State) - IN_FLIGHT - REMEDIED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +108,7 @@ def _without_remedy(connection: Connection, run_ids: Sequence[str]) -> Iterator[
     query = select(*columns, *named).where(
         runs.c.id.in_(run_ids),
         runs.c.state.in_(_WITHOUT_REMEDY),
+        runs.c.acknowledged.is_(None),
         # An alert without a verdict may be a real incident; one that waits for its window is none.
         func.coalesce(runs.c.refusal, "").not_in((Reason.VERDICT_REFUTED, Reason.OUTSIDE_WINDOW)),
     )

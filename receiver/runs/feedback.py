@@ -9,7 +9,7 @@ from sqlalchemy import Connection, update
 from actions.audit import log
 from receiver.db.tables import runs as table
 from receiver.runs import search, store
-from receiver.runs.model import Approval, FeedbackMark, Run
+from receiver.runs.model import Acknowledgement, Approval, FeedbackMark, Run
 
 
 class FeedbackSource(StrEnum):
@@ -50,6 +50,15 @@ def set_feedback(connection: Connection, run: Run, mark: FeedbackMark) -> None:
     detail = {"right": mark.right, "comment": mark.comment}
     event = log.Event(actor=mark.by, event="run_marked_by_a_person", run_id=run.id, detail=detail)
     log.append(connection, mark.at, event)
+
+
+def acknowledge(connection: Connection, run: Run, given: Acknowledgement) -> None:
+    """Store that a person is on it, with its audit record."""
+    statement = update(table).where(table.c.id == run.id)
+    connection.execute(statement.values(store.to_row({"acknowledged": given})))
+    detail = {"comment": given.comment}
+    event = log.Event(actor=given.by, event="run_acknowledged", run_id=run.id, detail=detail)
+    log.append(connection, given.at, event)
 
 
 def list_feedback(

@@ -36,6 +36,10 @@ class State(StrEnum):
         return self not in IN_FLIGHT
 
 
+# Nobody has to be on the alert of such a run.
+REMEDIED = frozenset({State.SUCCEEDED, State.RESOLVED, State.CANCELLED})
+
+
 class Mark(StrEnum):
     """A person's feedback on an ended run."""
 
@@ -199,6 +203,15 @@ class FeedbackMark:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Acknowledgement:
+    """That a person is on what the run has not remedied, so that people are not told again."""
+
+    by: str
+    comment: str
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ending:
     """The end of a run, after the rollback of its steps `roll_back`, and after any escalation.
 
@@ -260,6 +273,7 @@ class Run:
     mark: FeedbackMark | None
     account: str | None = None
     region: str | None = None
+    acknowledged: Acknowledgement | None = None
 
     @property
     def place(self) -> Place:

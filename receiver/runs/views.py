@@ -7,7 +7,7 @@ from pydantic_core import to_jsonable_python
 
 from actions.execution.ledger import Intent
 from actions.step_key import StepKind
-from receiver.runs.model import Approval, FeedbackMark, Run, State
+from receiver.runs.model import Acknowledgement, Approval, FeedbackMark, Run, State
 from receiver.runtime.rfc3339 import rfc3339
 
 
@@ -36,6 +36,7 @@ def run_view(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
         "approvals": [_with_rfc3339(approval) for approval in run.approvals],
         "asked": to_jsonable_python(run.request),
         "mark": _with_rfc3339(run.mark),
+        "acknowledged": _with_rfc3339(run.acknowledged),
         "caused_by": run.caused_by,
         "relapsed_by": run.relapsed_by,
         "steps": [step_view(step) for step in steps if step.step.kind is not StepKind.CAPTURE],
@@ -48,7 +49,9 @@ def run_view(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
     }
 
 
-def _with_rfc3339(answer: Approval | FeedbackMark | None) -> dict[str, Any] | None:
+def _with_rfc3339(
+    answer: Approval | FeedbackMark | Acknowledgement | None,
+) -> dict[str, Any] | None:
     """A person's answer with its `at` as text."""
     return None if answer is None else {**vars(answer), "at": rfc3339(answer.at)}
 

@@ -10,7 +10,7 @@ from actions.execution import ledger
 from actions.execution.ledger import Intent
 from receiver.db.database import Database
 from receiver.runs import feedback, intake, store
-from receiver.runs.model import Approval, FeedbackMark, Mark, Run, State
+from receiver.runs.model import REMEDIED, Acknowledgement, Approval, FeedbackMark, Mark, Run, State
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.approvals import (
     Answer,
@@ -105,6 +105,16 @@ class RunCommands:
             feedback.set_feedback(connection, run, given)
         self.lifecycle.closer.count_feedback(run, right=right)
         return Answer(text=f"marked as {Mark.RIGHT if right else Mark.WRONG}")
+
+    def acknowledge(self, run_id: str, by: str, comment: str) -> Answer:
+        """Say that a person is on it: people are not told again that nobody is."""
+        run = self._run(run_id)
+        if run.state in REMEDIED:
+            raise NotNowError(f"the run is {run.state}: nobody has to be on it")
+        given = Acknowledgement(by=by, comment=comment, at=self.clock())
+        with self.database.write() as connection:
+            feedback.acknowledge(connection, run, given)
+        return Answer(text=f"acknowledged by {by}")
 
     def _require_same_plan(self, run: Run, plan: str | None) -> None:
         if plan is not None:

@@ -52,9 +52,13 @@ def _fire(service: Live, host: str, alertname: str = "acting", status: str = "fi
     assert answer.status_code == httpx.codes.OK
 
 
-def _ended(service: Live, host: str, state: str) -> None:
+def _newest(service: Live, host: str) -> str:
     answer = service.call("GET", f"/api/v1/runs?target={host}", Role.VIEWER).json()
-    service.until(answer["items"][0]["id"], state)
+    return str(answer["items"][0]["id"])
+
+
+def _ended(service: Live, host: str, state: str) -> None:
+    service.until(_newest(service, host), state)
 
 
 def test_what_no_step_remedied_is_reported_by_alert_and_group(
@@ -84,7 +88,7 @@ def test_what_no_step_remedied_is_reported_by_alert_and_group(
     assert "smartcloudops_unhandled_total 3.0" in metrics
 
 
-def test_people_are_reminded_after_four_hours(service: Live) -> None:
+def test_people_are_reminded_after_four_hours_until_one_is_on_it(service: Live) -> None:
     """Also by another process."""
     system = service.system
 
@@ -113,3 +117,13 @@ def test_people_are_reminded_after_four_hours(service: Live) -> None:
         past = outbox.c.created_at - 4 * 3600
         connection.execute(update(outbox).values(created_at=past))
     assert stored() > before
+    with system.database.write() as connection:
+        connection.execute(update(outbox).values(created_at=past))
+    reminded, run = stored(), _newest(service, HOSTS[5])
+    answer = service.call(
+        "POST", f"/api/v1/runs/{run}/acknowledge", Role.OPERATOR, json={"comment": "I am on it"}
+    )
+    assert (answer.status_code, answer.json()["acknowledged"]["by"]) == (200, "operator")
+    with system.database.write() as connection:
+        connection.execute(update(outbox).values(created_at=past))
+    assert stored() == reminded, "whoever is on it is not told again"
