@@ -9,9 +9,9 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import boto3
 import pytest
 
-from actions.aws import clients
 from actions.aws.groups import Group
 from actions.aws.instances import Instance
 from actions.aws.tags import CRITICAL_TAG, OPT_IN_TAG
@@ -163,7 +163,7 @@ def test_from_the_command_line(
         "Value": "true",
         "PropagateAtLaunch": False,
     }
-    clients.connect().autoscaling.create_or_update_tags(Tags=[tag])  # type: ignore[list-item] # it fits
+    boto3.client("autoscaling").create_or_update_tags(Tags=[tag])  # type: ignore[list-item] # it fits
     main(["coverage"])
     assert "no metrics" in capsys.readouterr().out
     monkeypatch.setenv("SMARTCLOUDOPS_DATABASE_URL", f"sqlite:///{tmp_path}/new.db")
