@@ -36,6 +36,7 @@ from receiver.runs.model import State
 from receiver.service import Service
 from receiver.settings import Settings
 from receiver.system import build
+from tests import fresh_databases
 from tests.emulated_aws import is_act
 
 GROUP = "web-asg"
@@ -198,6 +199,7 @@ def live(
     """
     aws = Emulator(Core(time.time, Timings().faster(100)), watched=is_act)
     _restore_group(aws)
+    fresh_databases.copy_into(folder)
     (folder / "playbooks").mkdir()
     for name, step in _STEPS.items():
         text = PLAYBOOK.replace("NAME", name).replace("STEP", step)

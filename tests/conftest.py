@@ -12,6 +12,7 @@ from demo.stack import postgres
 from demo.stack.postgres import Postgres
 from demo.stack.processes import Processes
 from receiver.db.database import Database, database
+from tests import fresh_databases
 
 # A busy machine is slow, which says nothing of the code.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -60,8 +61,8 @@ def clock() -> Clock:
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Database]:
     """The service's records, empty, on a real SQLite file."""
+    fresh_databases.copy_into(tmp_path)
     state = database(f"sqlite:///{tmp_path}/state.db")
-    state.migrate("state")
     yield state
     state.engine.dispose()
 

@@ -210,7 +210,7 @@ def test_the_page_has_an_example_of_each_action() -> None:
 def test_it_does_what_it_says_and_no_harm(tmp_path: Path, name: str, recovered: str) -> None:
     """Whether it helps or not: nobody else is terminated for it, and nothing stays lent unowed."""
     messenger = FakeMessenger()
-    whole = Whole(tmp_path, playbook=_playbook(name), messenger=messenger)
+    whole = Whole(tmp_path, playbook=_playbook(name), messenger=messenger, looks_every_s=20)
     seed = sorted(_EXAMPLES).index(name)
     # One attempt a call is no match for rate limits, and a host that hangs outlives its page.
     whole.aws.core.hardness = replace(harsh(seed), burst=0, contended=0.0)

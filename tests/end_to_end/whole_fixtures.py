@@ -32,7 +32,7 @@ from receiver.settings import Mode, Settings
 from receiver.system import build
 from receiver.webhook.payload import parse_alert
 from receiver.workflow.endings.debt_runner import DebtRunner
-from tests import fake_prometheus
+from tests import fake_prometheus, fresh_databases
 from tests.emulated_aws import is_act
 
 PLAYBOOK = """
@@ -84,12 +84,15 @@ class Whole:
     # The file of accounts, and the clients of its places.
     accounts: Path | None = None
     aws_at: Callable[[Place], Aws] | None = None
+    # How often the receiver looks.
+    looks_every_s: float = 5.0
     # How often the metrics of an instance break the decision that reads them.
     breaks: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.aws = Emulator(Core(self.clock), watched=is_act)
         self.queue = HeldQueue(clock=self.clock)
+        fresh_databases.copy_into(self.folder)
         (self.folder / "playbooks").mkdir(exist_ok=True)
         (self.folder / "playbooks" / "one.yaml").write_text(self.playbook)
         self.start()
@@ -196,7 +199,7 @@ class Whole:
         """Let time pass in the steps in which the receiver looks."""
         until = self.now + seconds
         while self.now < until:
-            self.now = min(until, self.now + 5)
+            self.now = min(until, self.now + self.looks_every_s)
             self.debts.run_once()
             self.work()
 
