@@ -66,7 +66,7 @@ def cli() -> None:
 @click.option(
     "--fleet",
     type=click.Choice(["simulated", "machines"]),
-    help="Real Linux machines (x86-64 Linux only), or simulated ones; default: what starts here.",
+    help="Simulated instances, the default, or real Linux machines (x86-64 Linux only).",
 )
 @click.option("--incidents", default="", help="Only these faults of the script, by commas.")
 def demo(*, once: bool, fleet: str | None, incidents: str) -> None:
