@@ -22,6 +22,7 @@ _TABLE = {
     ("POST", "/api/v1/runs/{run_id}/cancel"): "operator",
     ("POST", "/api/v1/runs/{run_id}/rollback"): "operator",
     ("POST", "/api/v1/runs/{run_id}/mark"): "operator",
+    ("POST", "/api/v1/runs/{run_id}/acknowledge"): "operator",
     ("GET", "/api/v1/runs/{run_id}/captures/{name}"): "operator",
     ("POST", "/api/v1/pause"): "operator",
     ("POST", "/api/v1/resume"): "operator",

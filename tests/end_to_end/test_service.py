@@ -34,6 +34,7 @@ _KEYS = {
     "approvals",
     "asked",
     "mark",
+    "acknowledged",
     "caused_by",
     "relapsed_by",
     "waits_until",
