@@ -1,4 +1,4 @@
-"""SQLite files with the schema of today, copied: to migrate one anew takes a tenth of a second."""
+"""SQLite files with the schema of today, copied: a migration takes a tenth of a second."""
 
 import sqlite3
 import tempfile

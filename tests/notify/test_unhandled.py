@@ -126,4 +126,4 @@ def test_people_are_reminded_after_four_hours_until_one_is_on_it(service: Live) 
     assert (answer.status_code, answer.json()["acknowledged"]["by"]) == (200, "operator")
     with system.database.write() as connection:
         connection.execute(update(outbox).values(created_at=past))
-    assert stored() == reminded, "whoever is on it is not told again"
+    assert stored() == reminded, "somebody is on it"
