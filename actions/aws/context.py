@@ -76,8 +76,8 @@ def foreign_changes(aws: Aws, now: float) -> ForeignChanges | None:
     """All changes of others in the region; None beyond 200 events. Raises botocore's errors.
 
     One look serves every target there, because CloudTrail answers twice a second in each region of
-    an account, for all callers. Calls by this service and by AWS itself are left out. CloudTrail shows
-    events minutes late, so an empty list proves nothing.
+    an account, to all callers together. Calls by this service and by AWS itself are left out.
+    CloudTrail shows events minutes late, so an empty list proves nothing.
     https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
     """
     found: list[EventTypeDef] = []
