@@ -63,9 +63,13 @@ def interruption(aws: Aws, instance: Instance) -> Sequence[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignChanges:
-    """What others changed in one region of an account in the last 15 minutes."""
+    """What others changed in one region of an account in the last 15 minutes.
+
+    `silent`: CloudTrail shows no change there at all, by nobody.
+    """
 
     events: "Sequence[EventTypeDef]"
+    silent: bool = False
 
     def of(self, name: str) -> Sequence[str]:
         """A sentence for each change to this instance or group."""
@@ -81,11 +85,13 @@ def foreign_changes(aws: Aws, now: float) -> ForeignChanges | None:
     https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
     """
     found: list[EventTypeDef] = []
+    silent = True
     for events in _pages(aws, "ReadOnly", "false", now):
         if events is None:
             return None
+        silent = silent and not events
         found += filter(_is_foreign, events)
-    return ForeignChanges(events=found)
+    return ForeignChanges(events=found, silent=silent)
 
 
 def changes_of(aws: Aws, name: str, now: float) -> Sequence[str] | None:

@@ -181,12 +181,15 @@ class AwsReads:
         changes = self._changes.get(now)
         if changes is None:
             return None
-        if changes.value is not None:
+        if changes.value is not None and not changes.value.silent:
             return changes.value.of(name)
         asked_at, remembered = self._events.get(name, (0.0, None))
         if remembered is not None and 0 <= now - asked_at < EVENTS_LAST_S:
             return remembered
-        events = self._read(lambda: context.changes_of(self.aws, name, now))
+        # Where the look shows no change at all, it is asked once more by the name, as a hint.
+        silent = changes.value is not None
+        events = self._read(lambda: context.changes_of(self.aws, name, now), guess=silent)
+        events = [] if events is None and silent else events
         if events is not None:
             self._events[name] = (now, events)
         return events
