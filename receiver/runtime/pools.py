@@ -37,7 +37,7 @@ class PoolShare(Executor):
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         future: Future[_T] = Future()
-        # The context is the submitter's, whoever hands the work to the pool.
+        # The context is the submitter's, also where another thread hands the work over.
         work = partial(copy_context().run, partial(fn, *args, **kwargs))
         with self._lock:
             self._waiting.append((future, work))

@@ -84,11 +84,10 @@ def check_isolates(call: Call) -> None:
     if [group.get("GroupId") for group in matches] != [wanted]:
         raise NotActionableError(f"security group {wanted} does not exist")
     group = matches[0]
-    # EC2's XML leaves a list without members out or empty; botocore tells the first as no key.
-    if group.get("IpPermissions"):
+    if group.get("IpPermissions") != []:
         raise NotActionableError(f"security group {wanted} has inbound rules: remove them")
     # AWS creates each security group with a rule that allows all outbound traffic.
-    if group.get("IpPermissionsEgress"):
+    if group.get("IpPermissionsEgress") != []:
         raise NotActionableError(f"security group {wanted} has outbound rules: remove them")
     # Checked before any change: AWS refuses another VPC only after the instance was tagged.
     if any(interface.get("VpcId") != group.get("VpcId") for interface in _interfaces(call)):
@@ -112,15 +111,10 @@ def is_ours(call: Call) -> bool:
 
 
 def untracking_group(call: Call) -> str:
-    """The id of the group that ends tracking; empty where the VPC has none for all addresses.
-
-    Rules that AWS does not tell are taken to be as the name says: the isolating group follows.
-    """
+    """The id of the group that ends tracking; empty where the VPC has none for all addresses."""
     for group in _groups_named(call, "smartcloudops-untracked"):
-        told = [
-            group[rules] for rules in ("IpPermissions", "IpPermissionsEgress") if rules in group
-        ]
-        if all(_lets_all(rules) for rules in told):
+        inbound, outbound = group.get("IpPermissions", []), group.get("IpPermissionsEgress", [])
+        if _lets_all(inbound) and _lets_all(outbound):
             return group.get("GroupId", "")
     return ""
 

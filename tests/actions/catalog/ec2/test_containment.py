@@ -204,18 +204,6 @@ def test_a_group_that_lets_less_through_is_not_used(
     assert (changes, _connected(region)) == (2, [])
 
 
-def test_a_group_whose_rules_are_not_told_is_taken_by_its_name(region: Region) -> None:
-    region.let_all_through()
-
-    def without_rules(_: object, answer: dict[str, Any]) -> None:
-        for group in answer.get("SecurityGroups", ()):
-            del group["IpPermissions"], group["IpPermissionsEgress"]
-
-    region.aws.on_answer = without_rules
-    region.execute(region.step())
-    assert region.host.tracked == {}
-
-
 def test_an_interface_that_was_opened_is_not_left_open(region: Region) -> None:
     """Where the isolating group is refused after the open one, the former groups come back."""
     region.let_all_through()

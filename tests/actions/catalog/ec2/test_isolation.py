@@ -46,15 +46,15 @@ def test_a_group_that_would_not_isolate_is_refused(action: Action, world: World)
 
 
 @_isolating
-def test_a_group_without_a_list_of_rules_has_none(action: Action, world: World) -> None:
-    """EC2's XML may leave an empty list out; botocore then has no key for it."""
+def test_a_group_whose_rules_are_not_told_is_refused(action: Action, world: World) -> None:
+    """An answer without rules is no answer that there are none."""
 
-    def without_lists(_: object, answer: dict[str, Any]) -> None:
+    def without_rules(_: object, answer: dict[str, Any]) -> None:
         for group in answer.get("SecurityGroups", ()):
             del group["IpPermissions"], group["IpPermissionsEgress"]
 
-    world.emulator.on_answer = without_lists
-    assert not action.observe(world.call(**_PARAMS)).already
+    world.emulator.on_answer = without_rules
+    assert "has inbound rules" in _refused(action, world, **_PARAMS)
 
 
 @_isolating
