@@ -17,9 +17,8 @@ if TYPE_CHECKING:
         LaunchTemplateSpecificationTypeDef as TemplateTypeDef,
     )
 
-# AWS takes any character but the colon; those that mean something in a query, a filter or a policy
-# are refused: quotes, backslash, braces, brackets, `$`, `*`, `?`, `|`, `^`, `<`, `>`, `;`; and at
-# the beginning a dot or a slash, as of a path.
+# AWS takes any character but the colon. Those that mean something in a query, a filter, a policy or
+# at the start of a path are refused: quotes, backslash, braces, brackets, and `$*?|^<>;`.
 # https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateAutoScalingGroup.html
 _CHARACTERS = r"A-Za-z0-9_@+=,()~#!%&-"
 GROUP_NAME = re.compile(rf"[{_CHARACTERS}][ ./{_CHARACTERS}]{{0,254}}")
@@ -29,9 +28,8 @@ GROUP_NAME = re.compile(rf"[{_CHARACTERS}][ ./{_CHARACTERS}]{{0,254}}")
 class Member:
     """An instance as its group sees it, launched from a `version` of the launch `template`.
 
-    Members of one group may have different templates. `protected`: the group may not terminate it
-    in a scale-in. `units` is its share of the group's capacity, 1 in a group without instance
-    weights.
+    A group may not scale in one that is `protected`. `units` is its share of the group's capacity,
+    1 without instance weights.
     https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-mixed-instances-groups-instance-weighting.html
     """
 
@@ -59,14 +57,17 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """A group; its capacity is counted in units.
+    """A group. Its capacity is counted in units.
 
     `target_groups` are ARNs, `suspended` the names of suspended processes, `health_checks` the
     sources of its health checks, for which a new member has `grace_s` seconds. `status` is empty
     unless it is being deleted. `other_balancers` are its classic load balancers and its lattice
     target groups. New members are launched from a `version` of the launch `template`, which may be
-    `$Latest` or `$Default`; a group of `mixed` instances may have further templates.
+    `$Latest` or `$Default`; a group of `mixed` instances may have further templates. Its
+    `maintenance` policy is the least and the largest percentage of the desired capacity while
+    members are replaced. If it `reuses`, its warm pool gets back what is scaled in.
     https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_AutoScalingGroup.html
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_InstanceReusePolicy.html
     """
 
     name: str
@@ -87,6 +88,9 @@ class Group:
     template: str = ""
     version: str | None = None
     mixed: bool = False
+    maintenance: tuple[int, int] | None = None
+    has_warm_pool: bool = False
+    reuses: bool = False
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -119,13 +123,9 @@ class Group:
         return max((member.units for member in self.members.values()), default=1)
 
     @property
-    def is_weighted(self) -> bool:
-        return self.largest_units > 1
-
-    @property
     def unit(self) -> str:
         """What its capacity counts."""
-        return "units" if self.is_weighted else "instances"
+        return "units" if self.largest_units > 1 else "instances"
 
 
 def read_group(aws: Aws, name: str) -> Group:
@@ -169,7 +169,7 @@ def read_member(aws: Aws, instance_id: str) -> tuple[Group, Member]:
 
 def recent_or_read(aws: Aws, name: str, recent: Group | None) -> Group:
     """The group `recent` if it has this name, else as `read_group`."""
-    return recent if recent is not None and recent.name == name else read_group(aws, name)
+    return recent if recent and recent.name == name else read_group(aws, name)
 
 
 def find_member(aws: Aws, instance: Instance, recent: Group | None = None) -> tuple[Group, Member]:
@@ -178,7 +178,8 @@ def find_member(aws: Aws, instance: Instance, recent: Group | None = None) -> tu
         raise TargetGoneError(f"instance {instance.id} belongs to no Auto Scaling group")
     group = recent_or_read(aws, instance.group, recent)
     if instance.id not in group.members:
-        raise TargetGoneError(f"instance {instance.id} has left Auto Scaling group {group.name}")
+        where = "is in the warm pool of" if group.has_warm_pool else "has left"
+        raise TargetGoneError(f"instance {instance.id} {where} Auto Scaling group {group.name}")
     return group, group.members[instance.id]
 
 
@@ -187,6 +188,7 @@ def _group(answer: "GroupTypeDef") -> Group:
     name = answer["AutoScalingGroupName"]
     # arn:aws:autoscaling:REGION:ACCOUNT:autoScalingGroup:…
     _, _, _, region, account, *_ = [*answer.get("AutoScalingGroupARN", "").split(":"), *[""] * 5]
+    pool = answer.get("WarmPoolConfiguration", {})
     with require_complete(name):
         members = [_member(member) for member in answer["Instances"]]
         return Group(
@@ -207,6 +209,9 @@ def _group(answer: "GroupTypeDef") -> Group:
             template=_template(answer).get("LaunchTemplateId", ""),
             version=_template(answer).get("Version"),
             mixed="MixedInstancesPolicy" in answer,
+            maintenance=_maintenance(answer),
+            has_warm_pool=bool(pool),
+            reuses=bool(pool.get("InstanceReusePolicy", {}).get("ReuseOnScaleIn")),
             other_balancers=(
                 *answer.get("LoadBalancerNames", []),
                 *(
@@ -222,6 +227,13 @@ def _template(answer: "GroupTypeDef") -> "TemplateTypeDef":
     """The launch template of new members; empty where there is a launch configuration instead."""
     mixed = answer.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
     return answer.get("LaunchTemplate", mixed.get("LaunchTemplateSpecification", {}))
+
+
+def _maintenance(answer: "GroupTypeDef") -> tuple[int, int] | None:
+    """A policy that was cleared has -1 in place of each percentage."""
+    policy = answer.get("InstanceMaintenancePolicy", {})
+    least, most = policy.get("MinHealthyPercentage", -1), policy.get("MaxHealthyPercentage", -1)
+    return None if min(least, most) < 0 else (least, most)
 
 
 def _member(answer: "MemberTypeDef") -> Member:

@@ -62,7 +62,7 @@ def scopes_of(
     )
     if bounds.min_healthy is None:
         # The group's own minimum is in units, where its instances have weights.
-        units = {member.id: member.units for member in members.values() if group.is_weighted}
+        units = {member.id: member.units for member in members.values() if group.largest_units > 1}
         whole = replace(whole, floor=group.minimum, units=units)
     scopes = [whole]
     if target in members:

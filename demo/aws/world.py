@@ -104,7 +104,8 @@ class Group:
     """`checks` is its health check type, `target_groups` are ARNs, `refreshes` latest first.
 
     `classic` are the names of its classic load balancers, `lattice` its lattice target groups,
-    `upkeep` its maintenance policy. Launches fail for `launch_error`. `refreshed_to` is the launch
+    `upkeep` its maintenance policy, `warm` the ids in its warm pool, None without one; the pool
+    `reuses` what is scaled in. Launches fail for `launch_error`. `refreshed_to` is the launch
     template, with its version, of a refresh that has a desired configuration.
     """
 
@@ -124,7 +125,8 @@ class Group:
     template: str = TEMPLATE
     version: str = "1"
     mixed: bool = False
-    warm_pool: bool = False
+    warm: list[str] | None = None
+    reuses: bool = False
     upkeep: dict[str, int] = field(default_factory=dict)
     hooks: list[dict[str, Any]] = field(default_factory=list)
     launch_error: str = ""

@@ -23,11 +23,15 @@ TERMINATES = "terminates"
 def observe(call: Call, group: Group, member: Member) -> Mapping[str, Any]:
     """What was before.
 
-    Raises NotActionableError where the maximum has no room for one more, or where nobody could tell
-    when it serves: the group takes a new member for healthy for a while, whatever a classic load
-    balancer or a lattice says.
+    Raises NotActionableError where the maximum has no room for one more, where the member would
+    come back from a warm pool, or where nobody could tell when the new one serves: the group takes
+    it for healthy for a while, whatever a classic load balancer or a lattice says.
     """
     check_room(group, member.units)
+    if group.reuses:
+        raise NotActionableError(
+            f"{group.name} may return {member.id} to its warm pool: use terminate_first"
+        )
     if group.other_balancers:
         raise NotActionableError(
             f"{group.name} gets traffic also from {', '.join(group.other_balancers)}, whose health "

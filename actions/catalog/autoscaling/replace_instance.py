@@ -14,7 +14,8 @@ by every target group, it is terminated and the capacity lowered again, in one c
 launch, or takes longer than its lifecycle hooks and half an hour, the member stays, and the
 capacity is given back, as often as AWS needs, unless a new member serves after all. A capacity that
 somebody else sets meanwhile stays. A group at its maximum is refused, and one with a classic load
-balancer or a lattice, whose health is not read.
+balancer or a lattice, whose health is not read, or with a warm pool that takes back what the group
+scales in: the ill member would serve again.
 
 ```yaml
 - action: replace_instance

@@ -6,8 +6,8 @@ once, inside the claim, and kept above the group's own minimum, the playbook's `
 `keep_at_least`. The instances are lost; their number can be restored.
 
 The group takes members of the zone that has the most, none that is protected from scale-in, and
-drains them first; the step is under way as long as lifecycle hooks hold them. It is refused where
-the group has suspended Terminate.
+drains them first; the step is under way as long as lifecycle hooks hold them. A warm pool may take
+them back. It is refused where the group has suspended Terminate.
 
 ```yaml
 - action: scale_in

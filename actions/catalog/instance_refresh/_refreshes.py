@@ -3,8 +3,8 @@
 States: https://docs.aws.amazon.com/autoscaling/ec2/userguide/check-status-instance-refresh.html
 """
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import StringConstraints
 
@@ -24,6 +24,9 @@ from actions.base import (
     TargetKind,
 )
 
+if TYPE_CHECKING:
+    from types_boto3_autoscaling.type_defs import RefreshPreferencesTypeDef
+
 # A refresh that makes no progress fails after an hour; one of a large group takes several.
 TAKES_UP_TO_S = 6 * 3_600.0
 UNFINISHED = frozenset({"Pending", "InProgress", "Baking"})
@@ -42,6 +45,22 @@ def read_statuses(aws: Aws, name: str) -> Mapping[str, str]:
         refresh.get("InstanceRefreshId", ""): refresh.get("Status", "")
         for refresh in answer["InstanceRefreshes"]
     }
+
+
+def healthy_percentages(
+    wanted: int, maintenance: Sequence[int] | None
+) -> "RefreshPreferencesTypeDef":
+    """How much AWS keeps serving, for a refresh that shall keep `wanted` percent at least.
+
+    The group's `maintenance` policy may keep more, and lets the group grow meanwhile. The two
+    percentages are at most 100 apart, or AWS refuses the refresh.
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_RefreshPreferences.html
+    """
+    if maintenance is None:
+        return {"MinHealthyPercentage": wanted}
+    least = max(wanted, maintenance[0])
+    largest = min(maintenance[1], least + 100)
+    return {"MinHealthyPercentage": least, "MaxHealthyPercentage": largest}
 
 
 def find_active(aws: Aws, name: str) -> str | None:

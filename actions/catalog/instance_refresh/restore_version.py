@@ -33,6 +33,7 @@ from pydantic import Field, StringConstraints
 from actions.aws.groups import read_group
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, Observation, Params
+from actions.catalog.instance_refresh._refreshes import healthy_percentages
 from actions.catalog.instance_refresh.start_instance_refresh import StartInstanceRefresh
 
 
@@ -75,7 +76,9 @@ class RestoreVersion(StartInstanceRefresh):
                 "LaunchTemplate": {"LaunchTemplateId": template, "Version": version}
             },
             Preferences={
-                "MinHealthyPercentage": wanted.min_healthy_percentage,
+                **healthy_percentages(
+                    wanted.min_healthy_percentage, call.before.get("maintenance")
+                ),
                 "SkipMatching": True,
             },
         )

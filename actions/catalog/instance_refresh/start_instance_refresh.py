@@ -1,8 +1,9 @@
 """Replace an Auto Scaling group's members by instances of its launch template, a few at a time.
 
-AWS keeps `min_healthy_percentage` of them serving. A group has at most one unfinished refresh. The
-timeout of the verification begins once the refresh has ended. It is refused where the group has
-suspended what a refresh needs, or its last launch failed. It is rolled back by being cancelled: AWS
+AWS keeps `min_healthy_percentage` of them serving, or more where the group's maintenance policy
+keeps more; a warm pool follows. A group has at most one unfinished refresh. The timeout of the
+verification begins once the refresh has ended. It is refused where the group has suspended what a
+refresh needs, or its last launch failed. It is rolled back by being cancelled: AWS
 goes back to an earlier version only if the refresh named the new one, as `restore_version` does;
 what it has replaced stays.
 
@@ -37,6 +38,7 @@ from actions.base import (
 from actions.catalog.instance_refresh._refreshes import (
     TAKES_UP_TO_S,
     UNFINISHED,
+    healthy_percentages,
     progress_of,
     read_statuses,
 )
@@ -77,7 +79,9 @@ class StartInstanceRefresh(Action):
             AutoScalingGroupName=call.target,
             Strategy="Rolling",
             Preferences={
-                "MinHealthyPercentage": wanted.min_healthy_percentage,
+                **healthy_percentages(
+                    wanted.min_healthy_percentage, call.before.get("maintenance")
+                ),
                 "SkipMatching": wanted.skip_matching,
                 "AutoRollback": wanted.auto_rollback,
             },
@@ -93,7 +97,8 @@ class StartInstanceRefresh(Action):
             raise NotActionableError(
                 f"{group.name} has an unfinished instance refresh: wait for it, or cancel it"
             )
-        return Observation(already=False, before={"refreshes": sorted(statuses)})
+        before = {"refreshes": sorted(statuses), "maintenance": group.maintenance}
+        return Observation(already=False, before=before)
 
     def read_back(self, call: Call) -> CallResult:
         """A refresh that `observe` did not list is this step's, if it is the only such refresh."""

@@ -44,6 +44,8 @@ def described(world: World, group: Group) -> dict[str, Any]:
         ],
         "Instances": [_member(member) for member in group.members.values()],
         **_launched_from(group),
+        **_warm_pool(group),
+        **({"InstanceMaintenancePolicy": dict(group.upkeep)} if group.upkeep else {}),
         **({"Status": group.status} if group.status else {}),
     }
 
@@ -53,6 +55,14 @@ def _launched_from(group: Group) -> dict[str, Any]:
     if not group.mixed:
         return {"LaunchTemplate": template}
     return {"MixedInstancesPolicy": {"LaunchTemplate": {"LaunchTemplateSpecification": template}}}
+
+
+def _warm_pool(group: Group) -> dict[str, Any]:
+    if group.warm is None:
+        return {}
+    reuse = {"ReuseOnScaleIn": group.reuses}
+    pool = {"MinSize": 0, "PoolState": "Stopped", "InstanceReusePolicy": reuse}
+    return {"WarmPoolConfiguration": pool, "WarmPoolSize": len(group.warm)}
 
 
 def _member(member: Member) -> dict[str, Any]:

@@ -40,21 +40,28 @@ class Groups:
             surplus = self._surplus(group)
             if surplus is None:
                 break
-            self.terminate(group, surplus, "a difference between desired and actual capacity")
+            cause = "a difference between desired and actual capacity"
+            self.terminate(group, surplus, cause, reused=group.reuses)
 
-    def terminate(self, group: Group, member: Member, cause: str) -> None:
-        """It is deregistered first, and terminated when its connections are drained."""
+    def terminate(self, group: Group, member: Member, cause: str, *, reused: bool = False) -> None:
+        """It is deregistered first, and terminated when its connections are drained.
+
+        One that is `reused` is stopped, and goes to the warm pool.
+        https://docs.aws.amazon.com/autoscaling/ec2/userguide/warm-pool-instance-lifecycle.html
+        """
         member.lifecycle = "Terminating"
         self._record(group, f"Terminating EC2 instance: {member.id}", cause)
         delay = self.balancers.drain_all(group, member.id)
         instance = self.core.world.instances[member.id]
 
         def end() -> None:
-            instance.state = "terminated"
+            instance.state = "stopped" if reused else "terminated"
             group.members.pop(member.id, None)
+            if reused and group.warm is not None:
+                group.warm.append(member.id)
 
         def shut_down() -> None:
-            instance.state = "shutting-down"
+            instance.state = "stopping" if reused else "shutting-down"
             self.core.after(self.core.timings.terminate_s, end)
 
         if delay:
@@ -150,7 +157,7 @@ class Groups:
             return False
         zones = group.by_zone()
         zone = zone or min(zones, key=lambda name: len(zones[name]))
-        instance_id = self.core.new_id("i")
+        instance_id = group.warm.pop() if group.warm else self.core.new_id("i")
         instance = Instance(instance_id, zone, "pending", self.core.now)
         instance.tags = {**group.tags, GROUP_TAG: group.name}
         self.core.world.instances[instance_id] = instance

@@ -14,6 +14,8 @@ _FAILED = {"InProgress": "Failed", "RollbackInProgress": "RollbackFailed"}
 _PATIENCE_S = 3_600.0
 _ACTIVE = frozenset({"Pending", "Cancelling", "Baking", *_REPLACING})
 _ENDABLE = frozenset({"Pending", "InProgress", "Baking"})
+# The difference of its percentages.
+_WIDEST = 100
 _NEEDED = frozenset({"InstanceRefresh", "Launch", "Terminate"})
 _SHOWN = (
     "InstanceRefreshId",
@@ -47,6 +49,7 @@ class InstanceRefreshes:
 
     def start_instance_refresh(self, request: Mapping[str, Any]) -> dict[str, Any]:
         group = self._group(request)
+        _check_percentages(group, request.get("Preferences") or {})
         if any(refresh["Status"] in _ACTIVE for refresh in group.refreshes):
             message = f"An instance refresh of {group.name} is in progress"
             raise AwsError("InstanceRefreshInProgress", message)
@@ -140,6 +143,20 @@ class InstanceRefreshes:
             message = f"AutoScalingGroup name not found - no such group: {name}"
             raise AwsError("ValidationError", message)
         return self.core.world.groups[name]
+
+
+def _check_percentages(group: Group, preferences: Mapping[str, Any]) -> None:
+    """What is not given is the maintenance policy's. Raises AwsError.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_RefreshPreferences.html
+    """
+    asked = {**group.upkeep, **preferences}
+    least, largest = asked.get("MinHealthyPercentage", 90), asked.get("MaxHealthyPercentage", 100)
+    if "MaxHealthyPercentage" in preferences and "MinHealthyPercentage" not in preferences:
+        raise AwsError("ValidationError", "MinHealthyPercentage must be specified as well")
+    if largest - least > _WIDEST:
+        message = "The difference between MaxHealthyPercentage and MinHealthyPercentage exceeds 100"
+        raise AwsError("ValidationError", message)
 
 
 def _is_old(group: Group, refresh: Mapping[str, Any], member: Member) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from actions.aws.causes import Cause
-from actions.aws.groups import read_group
-from actions.aws.target_errors import StillChangingError
+from actions.aws.groups import read_group, read_member
+from actions.aws.target_errors import NotActionableError, StillChangingError
 from actions.base import Outcome, Progress
 from actions.catalog.registry import CATALOG
 from actions.execution import ledger
@@ -375,3 +375,41 @@ def _refused(
             raise error()
 
     return trouble
+
+
+@pytest.mark.parametrize(
+    ("upkeep", "kept"),
+    [
+        ({}, (90, None)),
+        ({"MinHealthyPercentage": -1, "MaxHealthyPercentage": -1}, (90, None)),
+        ({"MinHealthyPercentage": 100, "MaxHealthyPercentage": 200}, (100, 200)),
+        ({"MinHealthyPercentage": 60, "MaxHealthyPercentage": 160}, (90, 160)),
+        ({"MinHealthyPercentage": 95, "MaxHealthyPercentage": 195}, (95, 195)),
+    ],
+)
+def test_a_refresh_keeps_what_the_maintenance_policy_keeps(
+    region: Region, upkeep: dict[str, int], kept: tuple[int, int | None]
+) -> None:
+    """Or more. AWS refuses percentages more than 100 apart; a policy that was cleared has -1."""
+    region.group.upkeep = upkeep
+    assert region.do("start_instance_refresh", "web").outcome is Outcome.CHANGED
+    (started,) = [call for call in region.aws.calls if call.operation == "StartInstanceRefresh"]
+    asked = started.parameters["Preferences"]
+    assert (asked["MinHealthyPercentage"], asked.get("MaxHealthyPercentage")) == kept
+
+
+def test_a_member_that_would_come_back_is_not_replaced_by_a_scale_in(region: Region) -> None:
+    """The warm pool takes back what is scaled in, and nobody acts on it there."""
+    region.group.warm, region.group.reuses = [], True
+    refused = region.do("replace_instance", mode="launch_first")
+    assert "web may return" in (refused.error or "")
+    again = replace(region.step("scale_in", "web", desired=5), key=StepKey(StepKind.LADDER, 1))
+    region.acting.execute(again)
+    region.wait(600)
+    (pooled,) = region.group.warm
+    with pytest.raises(NotActionableError, match="in the warm pool of Auto Scaling group web"):
+        read_member(clients(region.aws), pooled)
+    region.group.desired = 6
+    region.aws.groups.converge(region.group)
+    region.wait(600)
+    assert pooled in region.group.members

@@ -113,3 +113,24 @@ def test_it_fails_where_the_group_stays_short(
     assert (_status(aws), len(group.members)) == ("InProgress", 2)
     _pass(emulator, clock, 60)
     assert (_status(aws), group.version) == ("Failed", "1")
+
+
+@pytest.mark.parametrize(
+    ("preferences", "upkeep"),
+    [
+        ({"MinHealthyPercentage": 90, "MaxHealthyPercentage": 200}, {}),
+        (
+            {"MinHealthyPercentage": 90},
+            {"MinHealthyPercentage": 100, "MaxHealthyPercentage": 200},
+        ),
+        ({"MaxHealthyPercentage": 110}, {}),
+    ],
+)
+def test_percentages_too_far_apart_are_refused(
+    region: tuple[Emulator, Aws, Group], preferences: dict[str, int], upkeep: dict[str, int]
+) -> None:
+    """What is not given is the maintenance policy's; one without the other is none."""
+    _, aws, group = region
+    group.upkeep = upkeep
+    with pytest.raises(ClientError, match="MinHealthyPercentage"):
+        _start(aws, Preferences=preferences)
