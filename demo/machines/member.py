@@ -13,6 +13,8 @@ from demo.machines.machine import Machine
 _LOOK_S, _FRESH_S = 1.5, 5.0
 # A failed check has lasted that long before EC2 reports it.
 _IMPAIRED_S = 10.0
+# The share of the processor from which on a machine has no more to give.
+_STRAINED = 0.9
 _RUNNING = frozenset({"pending", "running"})
 
 
@@ -112,7 +114,9 @@ class Member:
             booting = time.monotonic() - self._started_at < 3 * _IMPAIRED_S
             health = "booting" if booting and not self.machine.frozen else "down"
         else:
-            health = "healthy" if self.is_well() else "degraded"
+            cpu = self.facts.get("cpu")
+            strained = cpu is not None and cpu > _STRAINED
+            health = "healthy" if self.is_well() and not strained else "degraded"
         return {
             "instance_id": instance.id,
             "asg": self.group,
@@ -120,7 +124,7 @@ class Member:
             "health": health,
             "faults": faults,
             "traffic": None,
-            "cpu": None,
+            "cpu": self.facts.get("cpu") if answers else None,
             "launched_at": instance.launched_at,
             "booted_at": time.time() - self.facts.get("uptime_s", 0.0) if answers else None,
             "boot_id": self.facts.get("boot_id"),

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,15 @@ _PROBE_S, _PROBE_TIMEOUT_S = 2.0, 1.5
 # As the shipped document that restarts a service.
 _DOCUMENT_S = 300
 _OUTPUT_MAX = 24_000
+# Readings of the processor's times, two seconds apart: when, and the ticks without work.
+_READINGS = 6
+_TIMES: deque[tuple[float, float]] = deque(maxlen=_READINGS)
 # More memory than the service takes in good health, and less of the disk than it leaves.
 _SERVICE_MAX_KB, _DISK_LEFT = 45_000, 0.1
 
 
 def tell_facts() -> dict[str, Any]:
-    """Boot id, uptime in seconds, and the command lines by process id."""
+    """Boot id, uptime, use of the processor, and the command lines by process id."""
     processes = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -39,6 +43,7 @@ def tell_facts() -> dict[str, Any]:
     return {
         "faults": find_faults(processes),
         "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        "cpu": tell_cpu(),
         "uptime_s": float(Path("/proc/uptime").read_text().split()[0]),
         "kernel": os.uname().release,
         "processes": processes,
@@ -68,6 +73,19 @@ def find_faults(processes: dict[str, str]) -> list[str]:
     return sorted(found)
 
 
+def tell_cpu() -> float | None:
+    """The share of the last ten seconds in which the processor was not idle."""
+    if len(_TIMES) < _READINGS:
+        return None
+    (began, idle), (ended, still_idle) = _TIMES[0], _TIMES[-1]
+    return 1 - (still_idle - idle) / os.sysconf("SC_CLK_TCK") / (ended - began)
+
+
+def note_cpu() -> None:
+    fields = Path("/proc/stat").read_text().split(maxsplit=6)
+    _TIMES.append((time.monotonic(), float(fields[4])))
+
+
 def run_script(name: str, arguments: list[str]) -> dict[str, Any]:
     """The exit code and the output of one of the machine's own scripts."""
     script = _FOLDER / f"{name}.py"
@@ -87,6 +105,7 @@ def run_script(name: str, arguments: list[str]) -> dict[str, Any]:
 
 def probe_for_ever() -> None:
     while True:
+        note_cpu()
         try:
             with urllib.request.urlopen(_SERVICE, timeout=_PROBE_TIMEOUT_S) as answer:
                 text = answer.read().decode() + "service_up 1\n"

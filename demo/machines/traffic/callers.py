@@ -19,7 +19,9 @@ from demo.stack.processes import bound_to_this_process
 
 # Requests a second for each machine on a usual day, of the sixty that a simulated host gets.
 _SCALE = 3.0 / 60.0
-_SURGE, _SURGE_S = 8.0, 300.0
+# The users of a surge for each machine of the usual size of a group: eleven ask for ten reports a
+# second in all, as many as one machine writes, and three machines for two serve them with ease.
+_USERS, _SURGE_S = 11, 600.0
 _PACE_S = 5.0
 
 
@@ -79,12 +81,14 @@ class Callers:
     def _pace(self) -> None:
         now = time.time()
         rates = {
-            self._url(group): size
-            * _SCALE
-            * float(usual_requests(group, np.asarray(self.day())))
-            * (_SURGE if self._surges.get(group, 0.0) > now else 1.0)
+            self._url(group): size * _SCALE * float(usual_requests(group, np.asarray(self.day())))
             for group, size in self.sizes.items()
         }
-        new = self.folder / "rates.new"
-        new.write_text(json.dumps(rates))
-        new.replace(self.folder / "rates.json")
+        users = {
+            self._url(group): _USERS * size if self._surges.get(group, 0.0) > now else 0
+            for group, size in self.sizes.items()
+        }
+        for name, by_url in (("rates", rates), ("users", users)):
+            new = self.folder / f"{name}.new"
+            new.write_text(json.dumps(by_url))
+            new.replace(self.folder / f"{name}.json")

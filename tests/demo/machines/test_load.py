@@ -29,6 +29,27 @@ class _Half(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+class _Slow(BaseHTTPRequestHandler):
+    """Takes half a second for an answer."""
+
+    present = most = 0
+    lock = threading.Lock()
+
+    def do_GET(self) -> None:
+        with self.lock:
+            type(self).present += 1
+            type(self).most = max(self.most, self.present)
+        time.sleep(0.5)
+        with self.lock:
+            type(self).present -= 1
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
 def _lines(folder: Path) -> list[dict[str, Any]]:
     """What the callers have written."""
     file = folder / "requests.jsonl"
@@ -36,19 +57,23 @@ def _lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_requests_that_fail_are_counted_by_second_and_balancer(tmp_path: Path) -> None:
-    """Errors of a server, and a port at which nobody listens."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Half)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    up, down = f"http://127.0.0.1:{server.server_port}", f"http://127.0.0.1:{free_port()}"
+    """Errors of a server, a port at which nobody listens, and users who wait for their answers."""
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler) for handler in (_Half, _Slow)]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    up, slow = (f"http://127.0.0.1:{server.server_port}" for server in servers)
+    down = f"http://127.0.0.1:{free_port()}"
     (tmp_path / "rates.json").write_text(json.dumps({up: 20, down: 5}))
+    (tmp_path / "users.json").write_text(json.dumps({slow: 3}))
     with subprocess.Popen([sys.executable, "-m", load.__name__, tmp_path, "1"]) as callers:
         until = time.monotonic() + 30
-        while sum(line["sent"] for line in _lines(tmp_path)) < 60 and time.monotonic() < until:
+        while sum(line["sent"] for line in _lines(tmp_path)) < 70 and time.monotonic() < until:
             time.sleep(0.2)
         callers.kill()
-    server.shutdown()
-    server.server_close()
-    counts: dict[str, Counter[str]] = {up: Counter(), down: Counter()}
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+    counts: dict[str, Counter[str]] = {up: Counter(), down: Counter(), slow: Counter()}
     for line in _lines(tmp_path):
         assert line["sent"] <= 25
         counts[line["url"]].update({name: line[name] for name in ("sent", "failed", "slow")})
@@ -56,3 +81,6 @@ def test_requests_that_fail_are_counted_by_second_and_balancer(tmp_path: Path) -
     assert abs(counts[up]["failed"] - counts[up]["sent"] / 2) <= 1
     assert counts[down]["failed"] == counts[down]["sent"] > 5
     assert not counts[up]["slow"]
+    assert counts[slow]["sent"] > 3
+    assert _Slow.most == 3
+    assert not counts[slow]["failed"]
