@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from demo.stack import postgres
@@ -32,6 +33,18 @@ _LONG = (
     "console/test_browser.py",
     "bench/test_soak.py",
     "end_to_end/test_fuzz.py",
+)
+
+
+# A traceback with all local values, which structlog's default is, takes seconds of a test's time.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        ),
+    ]
 )
 
 

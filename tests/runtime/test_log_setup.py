@@ -27,11 +27,11 @@ _SECRET = "correct-horse-battery"
 def _as_before() -> Iterator[None]:
     """The log is as it was afterwards."""
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers, level, former = list(root.handlers), root.level, structlog.get_config()
     yield
     root.handlers = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**former)
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
