@@ -1,7 +1,8 @@
 """Start one stopped EC2 instance, typically on another host than before.
 
 Where a run itself has stopped the instance, it is started whatever its metrics say: a stopped
-instance has none.
+instance has none. One that waits in its group's warm pool is refused: the group starts it when it
+needs it.
 
 ```yaml
 - action: start_instance
@@ -12,6 +13,7 @@ instance has none.
 from collections.abc import Mapping
 from typing import Any
 
+from actions.aws.groups import find_member
 from actions.aws.instances import read_instance
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, Impact, Observation
@@ -21,18 +23,25 @@ from actions.catalog.ec2._power import RUNNING, ChangesPower
 class StartInstance(ChangesPower):
     name = "start_instance"
     impact = Impact.REVERSIBLE
-    permissions = ("ec2:DescribeInstances", "ec2:StartInstances")
+    permissions = (
+        "autoscaling:DescribeAutoScalingGroups",
+        "ec2:DescribeInstances",
+        "ec2:StartInstances",
+    )
     undone_by = "stop_instance"
     instance_states = frozenset({"running", "stopped"})
     reached = RUNNING
     final = "running"
 
     def observe(self, call: Call) -> Observation:
-        state = read_instance(call.aws, call.target).state
+        instance = read_instance(call.aws, call.target)
+        state = instance.state
         if state not in RUNNING | {"stopped"}:
             raise NotActionableError(
                 f"{call.target} is {state}: only a stopped instance can be started"
             )
+        if instance.group is not None and not call.reverses:
+            find_member(call.aws, instance, call.group)
         return Observation(already=state in RUNNING, before={"state": state})
 
     def act(self, call: Call) -> Mapping[str, Any]:

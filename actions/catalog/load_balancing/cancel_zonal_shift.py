@@ -1,7 +1,7 @@
 """End a zonal shift before it expires: the zone gets traffic again.
 
-It is refused while anything in the zone does not serve. It rolls back `start_zonal_shift`, once the
-zone has been well for ten minutes (`well_s`).
+It is refused while anything in the zone does not serve; groups keep their members as they are. It
+rolls back `start_zonal_shift`, once the zone has been well for ten minutes (`well_s`).
 
 ```yaml
 - action: cancel_zonal_shift

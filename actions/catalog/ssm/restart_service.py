@@ -1,7 +1,8 @@
 """Restart one service of an instance, through Systems Manager.
 
 The document `SmartCloudOps-RestartService` (in `deploy/ssm/`) restarts a systemd unit. The rest of
-the host keeps running; the memory of the service is lost.
+the host keeps running; the memory of the service is lost. A group that asks its load balancer about
+health replaces the host if the service stays away.
 
 ```yaml
 - action: restart_service

@@ -4,7 +4,8 @@ Only documents whose name begins with `SmartCloudOps-` are run: that prefix is t
 and in the IAM policy. `deploy/ssm/` has examples; give your own documents the same prefix. A
 document gets each parameter as a document parameter, never as part of a command line; a list is a
 StringList. Its parameter `Token` names the step, so that the document can refuse to run twice.
-Instances with another system than Linux are refused.
+Instances with another system than Linux are refused. Their group notices nothing but what the
+document does to the service.
 
 ```yaml
 - action: run_document
