@@ -32,8 +32,9 @@ from models.inference.artifact import load_shipped
 from models.inference.detector import judge
 from receiver.edges import Edges
 from receiver.playbooks.loader import load
-from receiver.runs import intake, search
+from receiver.runs import intake
 from receiver.runs.model import Run, State
+from receiver.runs.queries import search
 from receiver.runtime.rfc3339 import rfc3339
 from receiver.service import Service
 from receiver.settings import Mode, Settings

@@ -12,6 +12,7 @@ from receiver.audit.continuity import Continuity
 from receiver.audit.head_signer import HeadSigner
 from receiver.controls.promotion import Promoter
 from receiver.db.database import Database
+from receiver.db.leader_election import Leadership
 from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.playbooks.loader import Playbooks
@@ -35,6 +36,7 @@ class Parts(Protocol):
     promoter: Promoter
     head_signer: HeadSigner
     continuity: Continuity
+    leadership: Leadership
 
     @property
     def places(self) -> Sequence[Place]: ...

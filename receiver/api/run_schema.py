@@ -2,14 +2,14 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from actions.base import Outcome, StepResult
 from actions.execution.ledger import Stage
 from actions.reasons import Reason
 from models.inference.verdict import Answer
 from receiver.api.fields import INSTANCE, AccountField, Id, Page, RegionField, Time
-from receiver.api.params import Account, Region, Text
+from receiver.api.params import Account, Cursor, Limit, Name, Region, Text
 from receiver.runs.model import State
 
 
@@ -189,3 +189,27 @@ class CommandedRun(WholeRun):
 
 class RunPage(Page):
     items: list[RunView]
+
+
+class RunQuery(BaseModel):
+    """The filters of a list of runs.
+
+    `q` has words, or parts of them, that all are found in the run's id, its alert's labels, its
+    target, group and playbook, the reason of its refusal, or the people who had to do with it.
+    `target` matches the alert's target and the steps' targets.
+    """
+
+    state: State | None = None
+    playbook: Name | None = None
+    target: Name | None = None
+    account: Account | None = None
+    region: Region | None = None
+    q: Name | None = None
+    group: Name | None = None
+    alertname: Name | None = None
+    severity: Name | None = None
+    refusal: Reason | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    limit: Limit = 100
+    cursor: Cursor | None = None

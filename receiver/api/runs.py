@@ -1,35 +1,31 @@
 """The runs, one run in full, and the commands of people on a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from actions.evidence import EvidenceError
 from actions.execution import ledger
 from receiver.api.params import (
-    Account,
     CaptureName,
     Comment,
-    Cursor,
-    Limit,
-    Name,
-    Region,
     RunId,
 )
 from receiver.api.parts import parts_of
-from receiver.api.run_schema import CommandedRun, RunPage, Start, WholeRun
+from receiver.api.run_schema import CommandedRun, RunPage, RunQuery, Start, WholeRun
 from receiver.http.access.auth import GuardedRoute, caller, require_role
 from receiver.http.access.tokens import Role, Token
 from receiver.http.openapi import answers
 from receiver.http.problems import ProblemError, documented
-from receiver.runs import listing, store
+from receiver.runs import store
 from receiver.runs.manual_runs import NotPossibleError
-from receiver.runs.model import RunRequest, State
-from receiver.runs.search import RunFilter
+from receiver.runs.model import RunRequest
+from receiver.runs.queries import listing
+from receiver.runs.queries.search import RunFilter
 from receiver.runs.views import run_view
 from receiver.workflow.approvals import (
     Answer,
@@ -48,19 +44,6 @@ _NOT_FOUND = documented(HTTPStatus.NOT_FOUND)
 _CAPTURED = answers(dict[str, Any], "The captured object.")
 _COMMANDED = answers(CommandedRun, "The run, and in `answer` what was done.")
 _CHANGES = _COMMANDED | documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
-
-
-class RunQuery(BaseModel):
-    """The filters of a list of runs. `target` matches the alert's target and the steps' targets."""
-
-    state: State | None = None
-    playbook: Name | None = None
-    target: Name | None = None
-    account: Account | None = None
-    region: Region | None = None
-    since: AwareDatetime | None = None
-    limit: Limit = 100
-    cursor: Cursor | None = None
 
 
 class PlanAnswer(Comment):
@@ -86,21 +69,25 @@ class MarkBody(Comment):
 )
 def list_runs(request: Request, query: Annotated[RunQuery, Query()]) -> dict[str, Any]:
     """Runs without their evidence, newest first."""
+    return find_runs(request, query)
+
+
+def find_runs(
+    request: Request, query: RunQuery, *, among: Collection[str] | None = None
+) -> dict[str, Any]:
+    """A page of runs, of those with the ids `among` where that is given."""
     parts = parts_of(request)
+    equal = query.model_dump(exclude={"q", "since", "until", "limit", "cursor"})
+    wanted = RunFilter(
+        **equal,
+        text=query.q,
+        since=query.since.timestamp() if query.since else None,
+        until=query.until.timestamp() if query.until else None,
+        among=among,
+    )
     with parts.inbox.database.read() as inbox, parts.database.read() as connection:
         runs = listing.list_runs(
-            connection,
-            inbox,
-            RunFilter(
-                state=query.state,
-                playbook=query.playbook,
-                target=query.target,
-                account=query.account,
-                region=query.region,
-                since=query.since.timestamp() if query.since else None,
-            ),
-            before=query.cursor,
-            limit=query.limit + 1,
+            connection, inbox, wanted, before=query.cursor, limit=query.limit + 1
         )
         steps = ledger.intents_by_run(connection, [run.id for run in runs])
     shown = runs[: query.limit]

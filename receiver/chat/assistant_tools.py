@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from actions.execution import kill_switch, ledger
 from receiver.chat.parts import Parts
-from receiver.runs import search, store
+from receiver.runs import store
 from receiver.runs.model import Run, State
-from receiver.runs.search import RunFilter
+from receiver.runs.queries import search
+from receiver.runs.queries.search import RunFilter
 from receiver.runs.views import run_view
 from receiver.runtime.redaction import Redaction
 from receiver.runtime.rfc3339 import rfc3339

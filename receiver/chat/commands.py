@@ -13,9 +13,10 @@ from actions.execution import kill_switch, ledger
 from receiver.chat.parts import Parts
 from receiver.chat.users import ChatUser
 from receiver.http.access.tokens import Role
-from receiver.runs import listing, search, store
+from receiver.runs import store
 from receiver.runs.model import IN_FLIGHT, Mark, Run, State
-from receiver.runs.search import RunFilter
+from receiver.runs.queries import listing, search
+from receiver.runs.queries.search import RunFilter
 from receiver.runtime.redaction import plain
 from receiver.runtime.rfc3339 import rfc3339
 from receiver.workflow.approvals import (

@@ -6,23 +6,24 @@ from receiver.api.parts import Parts
 from receiver.console import (
     audit_page,
     controls_page,
-    home_page,
     login,
     model_page,
     playbook_page,
-    run_actions,
-    run_page,
 )
+from receiver.console.home import page as home_page
+from receiver.console.runs import list_page, run_actions, run_page
 from receiver.console.sessions import Sessions
 from receiver.http.access.tokens import Tokens
 
 
 def install(app: FastAPI, parts: Parts, tokens: Tokens) -> None:
     app.state.sessions = Sessions(database=parts.database, tokens=tokens, clock=parts.clock)
+    app.state.overview = home_page.Overview()
     app.state.login_rate = login.login_rate()
     pages = (
         login,
         home_page,
+        list_page,
         run_page,
         run_actions,
         controls_page,

@@ -3,9 +3,9 @@
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from receiver.api import audit
-from receiver.console.home_page import SPANS_H, start_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
+from receiver.console.time_range import SPANS_H, start_of
 from receiver.http.access.auth import require_role
 from receiver.http.access.tokens import Role
 

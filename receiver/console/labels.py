@@ -4,8 +4,11 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
+from actions.reasons import Reason
 from receiver.runs.model import State
+from receiver.runs.queries.unremedied import LEFT_ALONE
 from receiver.runtime.rfc3339 import DAY_S
 
 _MINUTE, _HOUR = 60.0, 3600.0
@@ -35,6 +38,10 @@ _STATES = {
     State.CANCELLED: Label("cancelled", "quiet"),
     State.RESOLVED: Label("resolved on its own", "good"),
 }
+_LEFT_ALONE = {
+    Reason.VERDICT_REFUTED: Label("left alone: not an incident", "quiet"),
+    Reason.OUTSIDE_WINDOW: Label("left alone: outside its window", "quiet"),
+}
 _VERDICTS = {
     "confirmed": Label("confirmed (an incident)", "bad"),
     "refuted": Label("refuted (not an incident)", "good"),
@@ -50,6 +57,18 @@ _OUTCOMES = {
 
 def state_label(name: str) -> Label:
     return _STATES[State(name)]
+
+
+def run_label(state: str, refusal: str | None, *, acknowledged: bool = False) -> Label:
+    """The label of a run: whether it was rightly left alone, or refused, which a person must see.
+
+    A person who is on it makes a refusal quiet.
+    """
+    if state != State.REFUSED:
+        return state_label(state)
+    if refusal in LEFT_ALONE:
+        return _LEFT_ALONE[Reason(str(refusal))]
+    return Label("refused", "quiet" if acknowledged else "wait")
 
 
 def verdict_label(name: str) -> Label:
@@ -80,6 +99,17 @@ def run_title(run: Mapping[str, Any]) -> str:
     if run["asked"]:
         return "manual run"
     return str(run["alert"]["labels"].get("alertname") or "an alert without a name")
+
+
+def storm_query(run: Mapping[str, Any], filters: Mapping[str, str]) -> str:
+    """The address of the list of runs that have this run's alert, group and state in common."""
+    narrowed = {
+        **{name: value for name, value in filters.items() if name != "cursor"},
+        "alertname": str(run["alert"]["labels"].get("alertname", "")),
+        "group" if run["group"] else "target": run["group"] or run["target"],
+        "state": run["state"],
+    }
+    return urlencode({name: value for name, value in narrowed.items() if value})
 
 
 def record_summary(detail: Mapping[str, Any]) -> str:

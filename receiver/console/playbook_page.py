@@ -15,8 +15,8 @@ from receiver.console.templating import render_page
 from receiver.html.bar_plot import Share, strip
 from receiver.http.access.auth import require_role
 from receiver.http.access.tokens import Role
-from receiver.runs import stats
 from receiver.runs.model import State
+from receiver.runs.queries import stats
 from receiver.runtime.rfc3339 import DAY_S
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)

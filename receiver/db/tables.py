@@ -85,7 +85,23 @@ runs = Table(
     Index("ix_runs_group_name_received_at", "group_name", "received_at"),
     Index("ix_runs_caused_by", "caused_by"),
     Index("ix_runs_playbook", "playbook", "playbook_digest"),
-    Index("ix_runs_received_at", "received_at"),
+    # These two answer lists and counts without the rows, which have the evidence.
+    Index("ix_runs_received_at", "received_at", "state", "refusal", "group_name", "id"),
+    Index(
+        "ix_runs_listed",
+        "id",
+        *("state", "refusal", "group_name", "target", "playbook", "account", "region"),
+        "received_at",
+    ),
+)
+# What finds a run: the name and severity of its alert, and lines in small letters.
+run_search = Table(
+    "run_search",
+    metadata,
+    Column("run_id", String(26), primary_key=True),
+    Column("alertname", String(200), nullable=False),
+    Column("severity", String(200), nullable=False),
+    Column("text", Text, nullable=False),
 )
 # A person approved, denied or marked the run.
 has_feedback = or_(runs.c.approved.is_not(None), runs.c.marked_right.is_not(None))

@@ -43,7 +43,8 @@ from receiver.evidence.aws.state import AwsReadings
 from receiver.evidence.dependencies.suspects import Suspect
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target
-from receiver.runs import relapses, search, store
+from receiver.runs import relapses, store
+from receiver.runs.queries import search
 from receiver.runs.relapses import Recovery
 from receiver.runs.store import AlertingInstance
 from receiver.settings import Mode

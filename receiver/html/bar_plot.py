@@ -14,6 +14,7 @@ _SLOT_MOST, _GAP = 64.0, 2.0
 # has a label.
 _LABELLED_MOST, _LABEL_EVERY = 12, 7
 _STRIP_WIDTH, _STRIP_HEIGHT = 100.0, 4.0
+_SMALL_WIDTH, _SMALL_HEIGHT = 140.0, 32.0
 
 
 @dataclass(frozen=True)
@@ -74,3 +75,19 @@ def _bar(x: float, width: float, count: int, share: float, label: str) -> Iterab
 def _axis_label(x: float, text: str) -> Iterable[Markup]:
     if text:
         yield svg.label(x, _ABOVE + _HEIGHT + 14, text)
+
+
+def small_bars(counts: Mapping[str, int], title: str, tone: str) -> Markup:
+    """A small plot with a bar for each label."""
+    highest = max(counts.values(), default=0) or 1
+    slot = _SMALL_WIDTH / max(1, len(counts))
+    marks = []
+    for number, (label, count) in enumerate(counts.items()):
+        height = max(1.0, _SMALL_HEIGHT * count / highest) if count else 1.0
+        hint = svg.element("title", f"{label}: {count}")
+        x, y = number * slot + 1, _SMALL_HEIGHT - height
+        marks.append(
+            svg.element("rect", hint, class_=tone, x=x, y=y, width=slot - _GAP, height=height)
+        )
+    text = f"{title}: " + ", ".join(f"{label} {count}" for label, count in counts.items())
+    return svg.picture(_SMALL_WIDTH, _SMALL_HEIGHT, text, marks, class_="days")

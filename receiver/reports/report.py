@@ -13,8 +13,8 @@ from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.reports import commands, figures
 from receiver.reports.figures import Incident, Metric
-from receiver.runs import search
-from receiver.runs.search import RunFilter
+from receiver.runs.queries import search
+from receiver.runs.queries.search import RunFilter
 from receiver.runtime.rfc3339 import rfc3339
 
 _PAGE = 500

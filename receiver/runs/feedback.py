@@ -8,8 +8,9 @@ from sqlalchemy import Connection, update
 
 from actions.audit import log
 from receiver.db.tables import runs as table
-from receiver.runs import search, store
+from receiver.runs import store
 from receiver.runs.model import Acknowledgement, Approval, FeedbackMark, Run
+from receiver.runs.queries import search, search_text
 
 
 class FeedbackSource(StrEnum):
@@ -47,6 +48,7 @@ def set_feedback(connection: Connection, run: Run, mark: FeedbackMark) -> None:
     """Store feedback on the run, with its audit record."""
     statement = update(table).where(table.c.id == run.id)
     connection.execute(statement.values(store.to_row({"mark": mark})))
+    search_text.add_changes(connection, {run.id: {"person": mark.by}})
     detail = {"right": mark.right, "comment": mark.comment}
     event = log.Event(actor=mark.by, event="run_marked_by_a_person", run_id=run.id, detail=detail)
     log.append(connection, mark.at, event)
@@ -56,6 +58,7 @@ def acknowledge(connection: Connection, run: Run, given: Acknowledgement) -> Non
     """Store that a person is on it, with its audit record."""
     statement = update(table).where(table.c.id == run.id)
     connection.execute(statement.values(store.to_row({"acknowledged": given})))
+    search_text.add_changes(connection, {run.id: {"person": given.by}})
     detail = {"comment": given.comment}
     event = log.Event(actor=given.by, event="run_acknowledged", run_id=run.id, detail=detail)
     log.append(connection, given.at, event)

@@ -15,6 +15,7 @@ from actions.place import ACCOUNT, REGION
 from receiver.db.tables import runs
 from receiver.evidence.target import Target
 from receiver.runs.model import Run, RunRequest, State
+from receiver.runs.queries import search_text
 from receiver.runs.store import existing_ids, from_row, to_row
 from receiver.webhook.episodes import QueuedAlert
 from receiver.webhook.payload import Alert
@@ -30,7 +31,9 @@ def insert_from_inbox(connection: Connection, queued: Sequence[QueuedAlert], now
     new = [alert for alert in queued if alert.id not in existing]
     if not new:
         return
-    connection.execute(insert(runs), [_row(alert, now) for alert in new])
+    rows = [_row(alert, now) for alert in new]
+    connection.execute(insert(runs), rows)
+    search_text.add_runs(connection, rows)
     log.append(connection, now, *(_alert_received(alert) for alert in new))
 
 
@@ -56,6 +59,7 @@ def set_targets(connection: Connection, found: Mapping[str, Target]) -> None:
         for run_id, target in found.items()
     ]
     connection.execute(unknown, rows)
+    search_text.add_changes(connection, {str(row["was_id"]): row for row in rows})
 
 
 def preview(queued: QueuedAlert, now: float) -> Run:
@@ -95,6 +99,7 @@ def insert_manual(
         "next_act_at": not_before,
     }
     connection.execute(insert(runs).values(row))
+    search_text.add_runs(connection, [row])
     event = log.Event(
         actor=request.by,
         event="run_started_by_a_person",

@@ -10,6 +10,7 @@ from actions.audit import log
 from actions.execution import claims
 from receiver.db.tables import runs
 from receiver.runs.model import Run, State
+from receiver.runs.queries import search_text
 from receiver.runs.store import to_row
 
 ACTOR = "smartcloudops"
@@ -49,6 +50,7 @@ def move_all(
 ) -> Sequence[Transition]:
     """Make each transition as `move` does. Returns those that were made."""
     made = [transition for transition in transitions if _update(connection, transition, now)]
+    search_text.add_changes(connection, {change.run.id: _searched(change) for change in made})
     ended = [transition.run for transition in made if transition.state.ended]
     claims.release(connection, *(run.id for run in ended))
     for run in ended:
@@ -86,6 +88,16 @@ def _values(transition: Transition, now: float) -> dict[str, Any]:
     state = transition.state
     ended: Mapping[str, Any] = {"ended_at": now, "phase": None} if state.ended else {}
     return {"state": state, "updated_at": now, **transition.changes, **ended}
+
+
+def _searched(transition: Transition) -> Mapping[str, Any]:
+    """What the run is found by from now on: changed columns, and who ordered the change."""
+    changes, approval = transition.changes, transition.changes.get("approval")
+    command = transition.command
+    person = command.actor if command else approval.by if approval else None
+    same = vars(transition.run)
+    changed = {name: value for name, value in changes.items() if value != same.get(name)}
+    return {**changed, "person": person}
 
 
 def _events(transition: Transition, now: float) -> Iterator[log.Event]:

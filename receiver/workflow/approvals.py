@@ -15,6 +15,7 @@ from receiver.db.database import Database
 from receiver.db.tables import runs
 from receiver.runs import store, transitions
 from receiver.runs.model import Approval, Run, State, StoredPlan
+from receiver.runs.queries import search_text
 from receiver.runtime.periodic import Periodic
 
 _logger = structlog.get_logger()
@@ -165,6 +166,7 @@ def _store(connection: Connection, run: Run, approvals: Sequence[Approval], now:
     given = approvals[-1]
     values = {"approvals": approvals, "updated_at": now}
     connection.execute(update(runs).where(runs.c.id == run.id).values(values))
+    search_text.add_changes(connection, {run.id: {"person": given.by}})
     detail = {"comment": given.comment, "plan": given.digest, "person": given.person}
     event = log.Event(
         actor=given.by, event="run_approved_by_a_person", run_id=run.id, detail=detail

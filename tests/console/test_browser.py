@@ -42,9 +42,9 @@ def _submit(page: Page, comment: str, button: str, label: str = _WHY) -> None:
 def test_approve_pause_and_roll_back(page: Page, service: Live) -> None:
     """A run appears without a reload and is approved; actions are paused; a run is rolled back."""
     log_in(page, service)
-    expect(page.get_by_text("No run awaits approval.")).to_be_visible()
+    expect(page.get_by_text("Nothing waits for an approval.")).to_be_visible()
     run = service.asking(HOSTS[0])
-    waiting = page.get_by_role("region", name="Awaiting approval")
+    waiting = page.get_by_role("region", name="Waiting for you")
     waiting.get_by_role("link", name=HOSTS[0]).click()
     before = len(service.aws.calls)
     _submit(page, "it hangs", "Approve")

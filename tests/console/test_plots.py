@@ -12,7 +12,7 @@ import pytest
 
 from models.features.promql import Exporter
 from receiver.api.run_schema import WholeRun
-from receiver.console.metrics_after import metrics_after
+from receiver.console.runs.metrics_after import metrics_after
 from receiver.evidence.plot_data import plot_series
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.range_queries import plotted

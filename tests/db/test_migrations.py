@@ -15,7 +15,8 @@ from actions.audit import log
 from demo.stack.postgres import Postgres
 from receiver.db import tables
 from receiver.db.database import Database, SchemaError, database
-from receiver.runs import intake, search, store
+from receiver.runs import intake, store
+from receiver.runs.queries import search
 from receiver.webhook import episodes, payload
 
 _HISTORIES = Path(__file__).parents[2] / "receiver/db/migrations"

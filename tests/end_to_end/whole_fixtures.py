@@ -25,8 +25,9 @@ from models.features.evidence import Evidence
 from models.inference.verdict import Answer, Verdict
 from receiver.edges import Edges
 from receiver.playbooks.loader import load
-from receiver.runs import intake, search
+from receiver.runs import intake
 from receiver.runs.model import Run, State
+from receiver.runs.queries import search
 from receiver.runtime.rfc3339 import rfc3339
 from receiver.settings import Mode, Settings
 from receiver.system import build

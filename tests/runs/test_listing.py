@@ -11,9 +11,10 @@ from ulid import ULID
 
 from receiver.db.database import Database, database
 from receiver.db.tables import runs
-from receiver.runs import intake, listing
+from receiver.runs import intake
 from receiver.runs.model import Run, State
-from receiver.runs.search import RunFilter
+from receiver.runs.queries import listing
+from receiver.runs.queries.search import RunFilter
 from receiver.webhook import episodes
 from receiver.webhook.episodes import QueuedAlert
 from receiver.webhook.payload import Alert

@@ -5,14 +5,16 @@ must be new snapshots. The inbox is read first: an alert gets its run before it 
 an alert that leaves it in between is found among the runs.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from sqlalchemy import Connection
 
-from receiver.runs import intake, search, store
+from receiver.runs import intake, store
 from receiver.runs.model import Run, State
-from receiver.runs.search import RunFilter
+from receiver.runs.queries import search, search_text
+from receiver.runs.queries.search import RunFilter
 from receiver.webhook import episodes
 from receiver.webhook.episodes import QueuedAlert
 
@@ -42,8 +44,7 @@ def list_runs(
     """As `search.list_runs`, with the alerts of the inbox."""
     queued: list[QueuedAlert] = []
     # Alerts in the inbox have no playbook and no place yet, and only the state `received`.
-    decided = (wanted.playbook, wanted.account, wanted.region)
-    if decided == (None, None, None) and wanted.state in {None, State.RECEIVED}:
+    if not wanted.of_decided and wanted.state in {None, State.RECEIVED}:
         queued = list(islice(_without_run(connection, inbox, wanted, before, limit), limit))
     runs = [
         *map(_preview, queued),
@@ -68,9 +69,20 @@ def _without_run(
 
 
 def _matches(queued: QueuedAlert, wanted: RunFilter) -> bool:
-    if wanted.since is not None and queued.received_at < wanted.since:
+    since, until = wanted.since or 0.0, wanted.until or math.inf
+    if not since <= queued.received_at < until:
         return False
-    return wanted.target in {None, intake.target_of(queued.alert)["target"]}
+    labels, named = queued.alert.labels, intake.target_of(queued.alert)
+    equal = (
+        (wanted.target, named["target"]),
+        (wanted.group, named["group_name"]),
+        (wanted.alertname, labels.get("alertname", "")),
+        (wanted.severity, labels.get("severity", "")),
+    )
+    if any(value not in {None, own} for value, own in equal):
+        return False
+    text = "\n".join((queued.id, *labels.values())).lower()
+    return all(term in text for term in search_text.terms(wanted.text or ""))
 
 
 def _preview(queued: QueuedAlert) -> Run:

@@ -1,11 +1,13 @@
 """Counts of runs by state and playbook."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
 from receiver.db.tables import runs
+from receiver.runtime.rfc3339 import DAY_S
 
 
 def count_by_state(connection: Connection, since: float) -> Mapping[str, int]:
@@ -25,3 +27,27 @@ def count_by_playbook(connection: Connection, since: float) -> Mapping[str, Mapp
     for row in connection.execute(query):
         counts[row.playbook][row.state] = row.runs
     return counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Day:
+    """Runs received within a day that began at `start` (epoch seconds), by state and refusal."""
+
+    start: float
+    counts: Mapping[tuple[str, str | None], int]
+
+
+def count_by_day(connection: Connection, now: float, days: int) -> Sequence[Day]:
+    """The last days in UTC, the oldest first, today's until now."""
+    today = now - now % DAY_S
+    starts = [today - DAY_S * number for number in reversed(range(days))]
+    return [_day(connection, start) for start in starts]
+
+
+def _day(connection: Connection, start: float) -> Day:
+    keys = (runs.c.state, runs.c.refusal)
+    query = select(*keys, func.count().label("runs")).where(
+        runs.c.received_at >= start, runs.c.received_at < start + DAY_S
+    )
+    rows = connection.execute(query.group_by(*keys))
+    return Day(start=start, counts={(row.state, row.refusal): row.runs for row in rows})

@@ -10,8 +10,8 @@ from models.features.signals import ROLES
 from receiver.api import runs
 from receiver.api.params import CaptureName, RunId
 from receiver.api.parts import Parts, parts_of
-from receiver.console import run_actions
-from receiver.console.metrics_after import metrics_after, plot_end
+from receiver.console.runs import run_actions
+from receiver.console.runs.metrics_after import metrics_after, plot_end
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import content_version, render_page
 from receiver.html.metric_plot import Plot, Points, metric_plot, run_events

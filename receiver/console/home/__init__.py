@@ -1,0 +1,1 @@
+"""The page Now: what needs a person, what is under way, and whether the service is well."""

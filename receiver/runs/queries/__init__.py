@@ -1,0 +1,1 @@
+"""Queries over many runs: lists, searches, counts, groups."""
