@@ -4,6 +4,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+# Every process compiles all modules again where the environment forbids to keep the result.
+export PYTHONDONTWRITEBYTECODE :=
 STAMP := .venv/.installed
 MINISTACK := .tools/ministack/.installed
 
