@@ -154,6 +154,7 @@ class RunView(BaseModel):
     verdict: VerdictView | None
     gates: list[GateView]
     plan: dict[str, Any] | None
+    question: str | None = Field(description="what a person is asked, with its consequences")
     approval: ApprovalView | None
     approvals: list[ApprovalView] = Field(
         description="approvals of the waiting or executed plan, one for each person"

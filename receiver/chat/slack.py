@@ -12,11 +12,14 @@ from urllib.parse import parse_qs
 
 from receiver.chat.commands import Reply
 from receiver.runs.model import Run
+from receiver.runs.question import question_of
 
 # Delayed replies go to this host alone, because a form could name any URL.
 RESPONSE_URLS = "https://hooks.slack.com/"
 _TEXT_CHARS_MOST, _BLOCK_CHARS_MOST = 3500, 2900
 _FIELDS_MOST = 50
+# https://docs.slack.dev/reference/block-kit/composition-objects/confirmation-dialog-object
+_CONFIRM_CHARS = 300
 
 
 class FormError(Exception):
@@ -72,7 +75,8 @@ def render_reply(reply: Reply, *, replace: bool = False) -> dict[str, Any]:
     text = _escaped(reply.text)[:_TEXT_CHARS_MOST]
     blocks: list[dict[str, Any]] = [_section(text)]
     for run in reply.awaiting:
-        blocks.append(_section(f"`{run.id}`"))
+        # The plan that the buttons approve, so that nobody approves a bare number.
+        blocks.append(_section(f"{_escaped(question_of(run) or '')}\n`{run.id}`"))
         blocks.append(
             {"type": "actions", "elements": [_button(run, "approve"), _button(run, "deny")]}
         )
@@ -92,6 +96,12 @@ def _button(run: Run, action: str) -> dict[str, Any]:
         "style": "primary" if action == "approve" else "danger",
         "text": {"type": "plain_text", "text": action.capitalize()},
         "value": f"{run.id}:{digest}",
+        "confirm": {
+            "title": {"type": "plain_text", "text": f"{action.capitalize()}?"},
+            "text": {"type": "plain_text", "text": (question_of(run) or run.id)[:_CONFIRM_CHARS]},
+            "confirm": {"type": "plain_text", "text": action.capitalize()},
+            "deny": {"type": "plain_text", "text": "Back"},
+        },
     }
 
 

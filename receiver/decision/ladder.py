@@ -14,7 +14,9 @@ from receiver.decision.model import Plan, Snapshot
 from receiver.decision.versions import last_healthy
 from receiver.playbooks.choices import NotListedError, chosen
 from receiver.playbooks.schema import Step
+from receiver.runs.consequences import Consequences
 from receiver.runs.model import ApprovalRule
+from receiver.settings import Mode
 
 # The refusal of a storm names at most this many instances.
 _NAMED_MAX = 10
@@ -154,7 +156,34 @@ def _plan(inputs: GuardInput, rung: int, step: Step) -> Plan | Refusal:
         identity=inputs.identity_of_members if removes_members(step) else inputs.identity,
         basis=_basis(snapshot, target),
         approvals=_approval_rule(snapshot, step),
+        consequences=_consequences(inputs, rung, step, target),
     )
+
+
+def _consequences(inputs: GuardInput, rung: int, step: Step, target: str) -> Consequences:
+    """What a person who is asked should know; the first scope is the whole group."""
+    snapshot = inputs.snapshot
+    instance = snapshot.instance if target == _instance_id(snapshot) else None
+    later = inputs.playbooks[0].steps[rung + 1 :]
+    following = later[0] if later else None
+    scope = snapshot.scopes[0] if snapshot.scopes and instance else None
+    known = Consequences(
+        name=instance.tags.get("Name", "") if instance else "",
+        address=min(instance.addresses, default="") if instance else "",
+        next_action=following.action if following else "",
+        next_asks=following is not None and _asks(snapshot, following),
+    )
+    if scope is None or not find_action(step.action).removes_capacity:
+        return known
+    reserved = (snapshot.reserved or {}).get(scope.name, frozenset())
+    out = (scope.out | reserved | {target}) & scope.members
+    members = len(scope.members)
+    return replace(known, members=members, stay=members - len(out), limit=scope.limit)
+
+
+def _asks(snapshot: Snapshot, step: Step) -> bool:
+    asks = step.ask or step.approvals or find_action(step.action).needs_approval
+    return bool(asks) or snapshot.mode is Mode.APPROVE
 
 
 def _approval_rule(snapshot: Snapshot, step: Step) -> ApprovalRule:

@@ -19,6 +19,7 @@ from receiver.controls.records import ArmedMode, Identity, Override
 from receiver.decision.versions import SeenVersion
 from receiver.evidence.dependencies.suspects import Suspect
 from receiver.playbooks.schema import Playbook, Step, StormLimit
+from receiver.runs.consequences import UNKNOWN, Consequences
 from receiver.runs.model import Approval, ApprovalRule, GuardResult, RunRequest
 from receiver.settings import Mode
 
@@ -198,6 +199,7 @@ class Plan:
     identity: Identity
     basis: Mapping[str, Any]
     approvals: ApprovalRule
+    consequences: Consequences = UNKNOWN
     exporter: Exporter = NODE_EXPORTER
     named_by: str = ""
 

@@ -74,6 +74,7 @@ def to_stored(plan: Plan, run_id: str, labels: Mapping[str, str]) -> StoredPlan:
         rollback=playbook.rollback,
         approval_s=playbook.approval_s,
         approvals=plan.approvals,
+        consequences=plan.consequences,
         escalate=_planned(playbook.escalate, values),
         verify=PlannedVerification(
             expr=placed(verify.expr) if verify else alert.over,

@@ -3,7 +3,7 @@
 They contain no text of an alert, because its sender could write messages in our name.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -13,6 +13,7 @@ from actions.catalog.registry import find_action
 from actions.catalog.ssm.capture import Capture
 from receiver.audit.tail import Record
 from receiver.runs.model import Run
+from receiver.runs.question import question_of
 from receiver.runtime.redaction import plain
 
 EVENTS: Collection[str] = (
@@ -67,7 +68,7 @@ def make_message(record: Record, run: Run | None, public_url: str | None) -> Mes
         )
     target, where = _target(record, run), _where(run)
     playbook = run.playbook if run and run.playbook else "no playbook"
-    lines = [_summary(kind, record), f"Playbook {playbook}, run {record.run_id}"]
+    lines = [*_summary(kind, record, run), f"Playbook {playbook}, run {record.run_id}"]
     if public_url is not None:
         page = f"{public_url.rstrip('/')}/runs/{record.run_id}"
         lines += [page, f"Evidence: {page}#captures"] if _captures(run) else [page]
@@ -158,10 +159,19 @@ def _target(record: Record, run: Run | None) -> str:
     return str(record.detail.get("target") or plan.get("target") or (run and run.target) or "?")
 
 
-def _summary(kind: MessageKind, record: Record) -> str:
+def _summary(kind: MessageKind, record: Record, run: Run | None) -> Iterator[str]:
     detail = record.detail
     if kind is MessageKind.APPROVAL_NEEDED:
-        return f"{(detail.get('plan') or {}).get('action', 'a step')} needs approval"
+        asked = question_of(run) if run else None
+        yield asked or f"{(detail.get('plan') or {}).get('action', 'a step')} needs approval"
+        if run is not None and run.next_act_at is not None:
+            yield f"Answer until {datetime.fromtimestamp(run.next_act_at, UTC):%H:%M} UTC"
+        return
+    yield _what_happened(kind, record)
+
+
+def _what_happened(kind: MessageKind, record: Record) -> str:
+    detail = record.detail
     if kind is MessageKind.RELAPSED:
         since = datetime.fromtimestamp(detail["since"], UTC)
         actions, minutes = ", ".join(detail["actions"]), max(1, round(detail["helped_s"] / 60))

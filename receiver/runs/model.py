@@ -13,6 +13,7 @@ from actions.execution.records import Bounds, Rates
 from actions.place import Place
 from actions.step_key import StepKey
 from models.inference.verdict import Verdict
+from receiver.runs.consequences import UNKNOWN, Consequences
 
 
 class State(StrEnum):
@@ -174,6 +175,7 @@ class StoredPlan:
     approvals: ApprovalRule = ApprovalRule()
     escalate: Sequence[PlannedAction]
     verify: PlannedVerification
+    consequences: Consequences = UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from pydantic_core import to_jsonable_python
 from actions.execution.ledger import Intent
 from actions.step_key import StepKind
 from receiver.runs.model import Acknowledgement, Approval, FeedbackMark, Run, State
+from receiver.runs.question import question_of
 from receiver.runtime.rfc3339 import rfc3339
 
 
@@ -32,6 +33,7 @@ def run_view(run: Run, steps: Sequence[Intent]) -> dict[str, Any]:
         "verdict": to_jsonable_python(run.verdict),
         "gates": to_jsonable_python(run.gates),
         "plan": to_jsonable_python(run.plan),
+        "question": question_of(run) if run.state is State.AWAITING_APPROVAL else None,
         "approval": _with_rfc3339(run.approval),
         "approvals": [_with_rfc3339(approval) for approval in run.approvals],
         "asked": to_jsonable_python(run.request),

@@ -33,6 +33,7 @@ _KEYS = {
     "approval",
     "approvals",
     "asked",
+    "question",
     "mark",
     "acknowledged",
     "caused_by",
