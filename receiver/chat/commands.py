@@ -158,10 +158,11 @@ class ChatCommands:
         with self.parts.database.read() as connection:
             steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
         lines = [_line(run), plain(run.outcome or "")]
+        lines += [plain(reason.text) for reason in run.verdict.contributions] if run.verdict else []
         lines += [
             f"stopped at gate {gate.name}: {plain(gate.detail)}"
             for gate in run.gates
-            if not gate.passed
+            if not gate.passed and gate.detail != run.outcome
         ]
         lines += [f"{step.action} on {step.target}: {step.outcome or step.stage}" for step in steps]
         awaiting = (run,) if run.state is State.AWAITING_APPROVAL else ()

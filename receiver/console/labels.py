@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from markupsafe import Markup, escape
+
+from actions.catalog.registry import find_action
 from actions.reasons import Reason
 from receiver.runs.model import State
 from receiver.runs.queries.unremedied import LEFT_ALONE
@@ -79,6 +82,11 @@ def outcome_label(name: str | None) -> Label:
     return _OUTCOMES.get(name or "", Label("under way", "busy"))
 
 
+def recipient_of(action: str) -> str:
+    """Who is sent the step: AWS, or the people and servers that messages go to."""
+    return "AWS" if find_action(action).permissions else "its recipients"
+
+
 def drift_label(index: float) -> Label:
     """The label of a population stability index, by the limits of `models.inference.drift`."""
     if index < _DRIFTING:
@@ -135,6 +143,15 @@ def value_text(name: str, value: object) -> str:
     if isinstance(value, float | int) and name.endswith("_s"):
         return f"{value:g} s"
     return json.dumps(value)
+
+
+def code_spans(text: str) -> Markup:
+    """The text of a playbook, escaped, with what stands between backticks as code."""
+    parts = [escape(part) for part in text.split("`")]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part
+        for number, part in enumerate(parts)
+    )
 
 
 def utc(time: str | None) -> str:

@@ -105,6 +105,8 @@ def _reasons(run: _Run) -> Iterator[str]:
     for gate in stopped:
         waits = run["state"] == str(State.AWAITING_APPROVAL)
         yield f"{'waits' if waits else 'stopped'} at {gate['name']}: {gate['detail']}"
+        if gate["name"] == "verdict":
+            yield from (f"  {reason['text']}" for reason in run["verdict"]["contributions"])
     for step in run["steps"]:
         result = step["result"] or step["outcome"] or "under way"
         yield f"{step['action']} on {step['target']}: {result}{_told(step['error'])}"

@@ -11,7 +11,9 @@ from receiver.api import runs
 from receiver.api.params import CaptureName, RunId
 from receiver.api.parts import Parts, parts_of
 from receiver.console.runs import run_actions
+from receiver.console.runs.links import links_of
 from receiver.console.runs.metrics_after import metrics_after, plot_end
+from receiver.console.runs.story import tell
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import content_version, render_page
 from receiver.html.metric_plot import Plot, Points, metric_plot, run_events
@@ -27,8 +29,8 @@ _AFTER_EVENT_S = 30.0
 
 @router.get("/runs/{run_id}", openapi_extra=require_role(Role.VIEWER))
 def show_run(request: Request, run_id: RunId) -> Response:
-    run = runs.show_run(request, run_id)
-    reversible = _is_reversible(parts_of(request), run_id)
+    parts, run = parts_of(request), runs.show_run(request, run_id)
+    reversible = _is_reversible(parts, run_id)
     actions = run_actions.possible_actions(run, reversible=reversible)
     versions = {
         "run": content_version(run),
@@ -37,7 +39,15 @@ def show_run(request: Request, run_id: RunId) -> Response:
     query = request.query_params
     if query.get("run") == versions["run"]:
         return Response(status_code=_UNCHANGED)
-    context: dict[str, Any] = {"run": run, "actions": actions, "versions": versions}
+    with parts.database.read() as connection:
+        story = tell(connection, run)
+    context: dict[str, Any] = {
+        "run": run,
+        "actions": actions,
+        "versions": versions,
+        "story": story,
+        "links": links_of(run, parts.settings, parts.prometheus.of(run["alert"]["labels"]).url),
+    }
     if "hx-request" in request.headers:
         # A new form would delete a comment that is being typed, so the form is only replaced if the
         # possible actions changed.

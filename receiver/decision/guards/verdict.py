@@ -6,7 +6,7 @@ from typing import assert_never
 from actions.catalog.registry import find_action
 from actions.reasons import Reason
 from actions.refusal import Refusal
-from models.inference.verdict import Answer
+from models.inference.verdict import Answer, Verdict
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.ladder import chosen_plan, is_stopped_by_run
 from receiver.decision.model import Plan
@@ -89,20 +89,25 @@ def require_not_refuted(inputs: GuardInput) -> str | Refusal:
         return _STOPPED
     if verdict is None:
         return Refusal(Reason.VERDICT_UNDECIDED, "the re-check gave no verdict")
-    reasons = "; ".join(reason.text for reason in verdict.contributions) or "no reasons given"
+    # The verdict itself tells its reasons.
     match verdict.answer:
         case Answer.CONFIRMED:
-            return reasons
+            return "the re-check confirms an incident"
         case Answer.REFUTED:
-            return Refusal(Reason.VERDICT_REFUTED, reasons)
+            return Refusal(Reason.VERDICT_REFUTED, "the re-check found no incident")
         case Answer.UNDECIDED:
-            policy = inputs.playbooks[0].undecided
-            if verdict.early or policy.reversible == policy.destructive == "refuse":
-                early = verdict.early
-                reason = Reason.CANNOT_TELL_YET if early else Reason.VERDICT_UNDECIDED
-                return Refusal(reason, reasons)
-            return f"undecided: {reasons}"
+            return _undecided(inputs, verdict)
     assert_never(verdict.answer)
+
+
+def _undecided(inputs: GuardInput, verdict: Verdict) -> str | Refusal:
+    policy = inputs.playbooks[0].undecided
+    if verdict.early:
+        reasons = "; ".join(reason.text for reason in verdict.contributions)
+        return Refusal(Reason.CANNOT_TELL_YET, reasons)
+    if policy.reversible == policy.destructive == "refuse":
+        return Refusal(Reason.VERDICT_UNDECIDED, "the re-check could not decide")
+    return "the re-check could not decide; the gate “certain” tells what that allows"
 
 
 def require_certainty(inputs: GuardInput) -> str | Refusal:
