@@ -13,6 +13,7 @@ from receiver.audit.head_signer import HeadSigner
 from receiver.controls.promotion import Promoter
 from receiver.db.database import Database
 from receiver.db.leader_election import Leadership
+from receiver.evidence.accounts.readers import AwsReaders
 from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.playbooks.loader import Playbooks
@@ -37,6 +38,7 @@ class Parts(Protocol):
     head_signer: HeadSigner
     continuity: Continuity
     leadership: Leadership
+    aws_readers: AwsReaders
 
     @property
     def places(self) -> Sequence[Place]: ...

@@ -6,11 +6,13 @@ from receiver.api.parts import Parts
 from receiver.console import (
     audit_page,
     controls_page,
+    group_page,
     login,
     model_page,
     playbook_page,
 )
 from receiver.console.home import page as home_page
+from receiver.console.home.overview import Overview
 from receiver.console.runs import list_page, run_actions, run_page
 from receiver.console.sessions import Sessions
 from receiver.http.access.tokens import Tokens
@@ -18,7 +20,8 @@ from receiver.http.access.tokens import Tokens
 
 def install(app: FastAPI, parts: Parts, tokens: Tokens) -> None:
     app.state.sessions = Sessions(database=parts.database, tokens=tokens, clock=parts.clock)
-    app.state.overview = home_page.Overview()
+    app.state.overview = Overview(parts=parts)
+    app.state.group_reads = group_page.GroupReads()
     app.state.login_rate = login.login_rate()
     pages = (
         login,
@@ -27,6 +30,7 @@ def install(app: FastAPI, parts: Parts, tokens: Tokens) -> None:
         run_page,
         run_actions,
         controls_page,
+        group_page,
         playbook_page,
         model_page,
         audit_page,

@@ -142,7 +142,10 @@ def paths(service: Live) -> Iterator[list[str]]:
     service.call("POST", "/api/v1/playbooks/acting/arm", Role.ADMIN, json=armed)
     service.call("POST", "/api/v1/pause", Role.OPERATOR, json={"comment": "deploying"})
     runs = [f"/runs/{run['id']}" for run in (ended, refused, waiting)]
-    yield ["/", "/runs", *runs, "/controls", "/playbooks", "/model", "/audit?verify=1"]
+    yield [
+        *("/", "/runs", *runs, "/controls", "/playbooks", "/playbooks/acting", "/groups/web-asg"),
+        *("/model", "/audit?verify=1"),
+    ]
     service.call("POST", "/api/v1/resume", Role.OPERATOR, json={"comment": "done"})
     service.call("DELETE", f"/api/v1/overrides/{hold['id']}", Role.OPERATOR)
 

@@ -2,17 +2,22 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Locator, Page, expect
 
 from receiver.console.home.recent import Recent
 from receiver.http.access.tokens import Role
 from tests.api_fixtures import GROUP, HOSTS, Live, live
+from tests.console.browser_fixtures import chromium, log_in, visit
 from tests.console.console_fixtures import Visitor
 
 _STORM = [f"i-{100 + number:017x}" for number in range(5)]
@@ -64,6 +69,105 @@ def visitor(service: Live) -> Iterator[Visitor]:
     with visitor.http:
         visitor.log_in(Role.OPERATOR)
         yield visitor
+
+
+@dataclass
+class Night:
+    """A person at night, in a real browser; each click is counted."""
+
+    page: Page
+    clicks: int = 0
+
+    def click(self, name: str, within: Locator | None = None) -> None:
+        (within or self.page).get_by_role("link", name=name, exact=True).first.click()
+        self.clicks += 1
+
+    def begin(self) -> Page:
+        self.page.goto("/")
+        self.clicks = 0
+        return self.page
+
+
+@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
+def test_the_seven_questions_of_the_night(service: Live, tmp_path: Path, width: int) -> None:
+    """Each is answered within three clicks and thirty seconds, and no page is too wide."""
+    waiting = service.asking(HOSTS[5])
+    with (
+        chromium() as browser,
+        visit(browser, service.url, viewport={"width": width, "height": 844}) as page,
+    ):
+        log_in(page, service)
+        night = Night(page)
+        for number, (ask, most) in enumerate(_QUESTIONS, 1):
+            night.begin()
+            began = time.monotonic()
+            ask(night, waiting)
+            assert time.monotonic() - began < 30, number
+            assert night.clicks <= most, number
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, number
+            page.screenshot(path=tmp_path / f"{number}.png", full_page=True)
+    body = {"comment": "no", "plan": waiting["plan"]["digest"]}
+    service.call("POST", f"/api/v1/runs/{waiting['id']}/deny", Role.OPERATOR, json=body)
+
+
+def _what_waits(night: Night, _: dict[str, Any]) -> None:
+    waits = night.page.get_by_role("region", name="Waiting for you")
+    expect(waits.get_by_role("link", name=HOSTS[5])).to_be_visible()
+
+
+def _is_anything_broken_that_nobody_is_on(night: Night, _: dict[str, Any]) -> None:
+    broken = night.page.get_by_role("region", name="Firing, and nobody is on it")
+    expect(broken.get_by_text("5 firing")).to_be_visible()
+    expect(broken.get_by_role("link", name=HOSTS[3])).to_be_visible()
+    expect(broken.get_by_role("link", name=HOSTS[4])).to_have_count(0)
+
+
+def _what_if_i_approve(night: Night, run: dict[str, Any]) -> None:
+    night.click(f"manual run on {HOSTS[5]}")
+    expect(night.page.locator("p.question")).to_have_text(run["question"])
+    assert "stay in service; the limit is 1. Takes up to" in run["question"]
+
+
+def _why_was_nothing_done_for_a_host(night: Night, _: dict[str, Any]) -> None:
+    night.click("Runs")
+    night.page.get_by_label("Find", exact=True).fill("web-3")
+    night.page.get_by_role("button", name="Show").click()
+    night.clicks += 1
+    night.click("acting")
+    expect(night.page.get_by_text("Decided: do nothing")).to_be_visible()
+    expect(night.page.get_by_text("up has no answer")).to_be_visible()
+
+
+def _everything_about_a_group(night: Night, _: dict[str, Any]) -> None:
+    night.click("Runs")
+    night.click(GROUP)
+    expect(night.page.get_by_text("6 of 6 members serve")).to_be_visible()
+    expect(night.page.get_by_role("heading", name="Latest runs")).to_be_visible()
+
+
+def _is_the_service_well(night: Night, _: dict[str, Any]) -> None:
+    lines = night.page.get_by_role("list", name="The service itself")
+    for line in ("Last alert", "Prometheus", "AWS", "Model", "Leader", "Notifications", "Records"):
+        expect(lines.get_by_role("link", name=line)).to_be_visible()
+
+
+def _what_did_it_do_this_week(night: Night, _: dict[str, Any]) -> None:
+    week = night.page.get_by_role("region", name="Seven days")
+    expect(week.get_by_role("link", name="left alone, rightly 1")).to_be_visible()
+    week.get_by_role("link", name="left alone, rightly 1").click()
+    night.clicks += 1
+    expect(night.page.get_by_text(HOSTS[4])).to_be_visible()
+
+
+_QUESTIONS: Sequence[tuple[Callable[[Night, dict[str, Any]], None], int]] = (
+    (_what_waits, 0),
+    (_is_anything_broken_that_nobody_is_on, 0),
+    (_what_if_i_approve, 1),
+    (_why_was_nothing_done_for_a_host, 3),
+    (_everything_about_a_group, 2),
+    (_is_the_service_well, 0),
+    (_what_did_it_do_this_week, 1),
+)
 
 
 def _section(page: str, name: str) -> str:

@@ -17,6 +17,7 @@ from demo.aws.core import Core
 from demo.aws.emulator import Emulator
 from demo.aws.world import AwsError
 from receiver.console.login import login_rate
+from receiver.console.playbook_page import read_tests
 from receiver.http.access import tokens
 from receiver.http.access.tokens import Role
 from tests.actions.audit.audit_fixtures import unguarded
@@ -24,7 +25,10 @@ from tests.api_fixtures import GROUP, HOSTS, Live, live
 from tests.console.console_fixtures import Visitor
 
 _HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">'
-_PAGES = ["/", "/runs", "/banner", "/controls", "/playbooks", "/model", "/audit", "/audit?verify=1"]
+_PAGES = [
+    *("/", "/service", "/runs", "/banner", "/controls", "/playbooks", "/playbooks/acting"),
+    *("/groups/web-asg", "/groups/none", "/model", "/audit", "/audit?verify=1"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -366,6 +370,32 @@ def test_a_playbook_shows_its_track_record(visitor: Visitor) -> None:
     assert "No run has acted" in page
 
 
+def test_a_playbook_has_a_page(visitor: Visitor) -> None:
+    """What it matches, re-checks, does and allows; a link may name the target of a run by hand."""
+    page = _operator(visitor).get(f"/playbooks/asking?target={HOSTS[2]}").text
+    assert "asks first" in page
+    assert "3 an hour and 7 a day on a target" in page
+    assert f'value="{HOSTS[2]}"' in page
+    tests = Path(__file__).parents[2] / "playbooks/tests/high-cpu.yaml"
+    assert len(read_tests(tests)) > 3
+    assert read_tests(tests.with_name("nothing.yaml")) == []
+
+
+def test_a_group_has_a_page(visitor: Visitor) -> None:
+    """Members with their health, the budget, holds, and the runs about it."""
+    visitor.service.hold(GROUP)
+    run = visitor.service.until(visitor.service.start("acting", HOSTS[1])["id"], "refused")
+    page = _operator(visitor).get(f"/groups/{GROUP}").text
+    assert "6 of 6 members serve" in page
+    assert all(host in page for host in HOSTS)
+    assert "0 of 6; at most 1 may be, by default; at least 2 must serve" in page
+    assert "“migration” by operator" in page
+    assert run["id"] in page
+    assert "AWS has no such group" in visitor.get("/groups/none").text or (
+        "AWS did not answer" in visitor.page.text
+    )
+
+
 def test_the_audit_page_verifies_the_chain(visitor: Visitor) -> None:
     """It names the first record that was altered."""
     assert "The chain holds" in _operator(visitor).get("/audit/verified").text
@@ -383,6 +413,10 @@ def test_the_audit_page_verifies_the_chain(visitor: Visitor) -> None:
     [
         "/runs?state=x",
         "/runs?since=x",
+        "/runs?from=x",
+        "/runs?refusal=x",
+        "/playbooks/nothing",
+        "/groups/%3Cb%3E",
         "/audit?cursor=x",
         "/audit?since=x",
         f"/runs/{'0' * 26}",

@@ -1,7 +1,6 @@
 """The page Now, and the state of the kill switch on every page."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -11,10 +10,9 @@ from fastapi.responses import RedirectResponse
 
 from receiver.api import debts, run_schema, runs
 from receiver.api.params import Comment
-from receiver.api.parts import Parts, parts_of
-from receiver.console.home import service_health, week
-from receiver.console.home.recent import Recent
-from receiver.console.home.service_health import Line
+from receiver.api.parts import parts_of
+from receiver.console.home import week
+from receiver.console.home.overview import overview_of
 from receiver.console.matchers import equal_matchers
 from receiver.console.runs.grouping import group_runs
 from receiver.console.session_route import ConsoleRoute
@@ -22,29 +20,17 @@ from receiver.console.templating import content_version, render_page, switch_vie
 from receiver.http.access.auth import caller, require_role
 from receiver.http.access.tokens import Role
 from receiver.runs.model import IN_FLIGHT, State
-from receiver.runs.queries import groups, stats
+from receiver.runs.queries import stats
 from receiver.runs.queries.groups import RunGroup
-from receiver.runs.queries.stats import Day
-from receiver.runs.queries.unremedied import Subject, Unremedied, UnremediedAlerts
+from receiver.runs.queries.unremedied import Subject, Unremedied
 from receiver.runtime.rfc3339 import DAY_S, rfc3339
 from receiver.workflow.approvals import NoSuchRunError, NotNowError
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
-_WAITING_MOST, _IN_FLIGHT_MOST, _RECENT_MOST = 50, 50, 12
+_WAITING_MOST, _IN_FLIGHT_MOST = 50, 50
 # So many of one subject are acknowledged at once.
 _ACKNOWLEDGED_MOST = 1000
 _UNCHANGED = 204
-_HEALTH_LASTS_S, _WEEK_LASTS_S = 5.0, 10.0
-
-
-@dataclass
-class Overview:
-    """What the page shows of many runs, computed once for all browsers."""
-
-    unremedied: Recent[Sequence[Unremedied]] = field(default_factory=Recent)
-    ended: Recent[Sequence[RunGroup]] = field(default_factory=Recent)
-    days: Recent[Sequence[Day]] = field(default_factory=lambda: Recent(lasts_s=_WEEK_LASTS_S))
-    health: Recent[list[Line]] = field(default_factory=lambda: Recent(lasts_s=_HEALTH_LASTS_S))
 
 
 @router.get("/", openapi_extra=require_role(Role.VIEWER))
@@ -54,7 +40,7 @@ def show_home(request: Request) -> Response:
     if request.query_params.get("version") == version:
         return Response(status_code=_UNCHANGED)
     template = "home_live.html" if "hx-request" in request.headers else "home.html"
-    days = _overview(request).days.read(lambda: _days(parts_of(request)))
+    days = overview_of(request).days()
     plots, helped = week.multiples(days), week.help_rate(days)
     return render_page(request, template, version=version, week=plots, helped=helped, **content)
 
@@ -71,8 +57,7 @@ def show_banner(request: Request) -> Response:
 @router.get("/service", openapi_extra=require_role(Role.VIEWER))
 def show_service(request: Request) -> Response:
     """The health of the service: a part of Now, and a page of its own without JavaScript."""
-    parts = parts_of(request)
-    lines = _overview(request).health.read(lambda: service_health.read_health(parts))
+    lines = overview_of(request).health()
     template = "service_health.html" if "hx-request" in request.headers else "service.html"
     return render_page(request, template, lines=lines)
 
@@ -84,7 +69,7 @@ def acknowledge(request: Request) -> Response:
     comment = Comment(comment=fields.get("comment", "")).comment
     names = ("alertname", "where", "account", "region")
     subject = Subject(**{name: fields.get(name, "") for name in names})
-    run_ids = _unremedied(parts).run_ids(parts.clock(), subject)[-_ACKNOWLEDGED_MOST:]
+    run_ids = overview_of(request).alerts.run_ids(parts.clock(), subject)[-_ACKNOWLEDGED_MOST:]
     if not run_ids:
         raise HTTPException(HTTPStatus.CONFLICT, "No such alert fires unhandled any more.")
     for run_id in run_ids:
@@ -93,26 +78,12 @@ def acknowledge(request: Request) -> Response:
         except (NoSuchRunError, NotNowError):
             # It has changed since it was listed; the page shows how it stands.
             continue
-    _overview(request).unremedied.forget()
+    overview_of(request).forget()
     return RedirectResponse("/", HTTPStatus.SEE_OTHER)
 
 
-def _overview(request: Request) -> Overview:
-    overview: Overview = request.app.state.overview
-    return overview
-
-
-def _unremedied(parts: Parts) -> UnremediedAlerts:
-    return UnremediedAlerts(database=parts.database, inbox=parts.inbox)
-
-
-def _days(parts: Parts) -> Sequence[Day]:
-    with parts.database.read() as connection:
-        return stats.count_by_day(connection, parts.clock(), week.DAYS)
-
-
 def _home_content(request: Request) -> dict[str, Any]:
-    parts, overview = parts_of(request), _overview(request)
+    parts, overview = parts_of(request), overview_of(request)
     in_flight = [
         run
         for state in State
@@ -120,12 +91,8 @@ def _home_content(request: Request) -> dict[str, Any]:
         for run in _list(request, state=state, limit=_IN_FLIGHT_MOST)
     ]
     waiting = _list(request, state=State.AWAITING_APPROVAL, limit=_WAITING_MOST)
-    unhandled = overview.unremedied.read(lambda: _unremedied(parts).by_subject(parts.clock()))
+    unhandled = overview.unremedied()
     owed = [debt for debt in debts.list_debts(request)["items"] if debt["state"] != "lent"]
-
-    def ended() -> Sequence[RunGroup]:
-        with parts.database.read() as connection:
-            return groups.ended_since(connection, parts.clock() - DAY_S, _RECENT_MOST)
 
     with parts.database.read() as connection:
         counts = stats.count_by_state(connection, parts.clock() - DAY_S)
@@ -135,7 +102,7 @@ def _home_content(request: Request) -> dict[str, Any]:
         "waiting": group_runs(waiting),
         "in_flight": group_runs(in_flight),
         "owed": owed,
-        "recent": [_ended_view(group) for group in overview.ended.read(ended)],
+        "recent": [_ended_view(group) for group in overview.ended()],
         "counts": dict(counts),
         "totals": {
             "unhandled": sum(alerts.count for alerts in unhandled),

@@ -9,10 +9,9 @@ from markupsafe import Markup
 
 from receiver.html.bar_plot import small_bars
 from receiver.runs.model import State
-from receiver.runs.queries.stats import Day
+from receiver.runs.queries.stats import Period
 from receiver.runs.queries.unremedied import LEFT_ALONE
 
-DAYS = 7
 _Test = Callable[[str, str | None], bool]
 
 
@@ -54,20 +53,23 @@ _KINDS: Sequence[tuple[str, str, _Test, Mapping[str, str]]] = (
 )
 
 
-def multiples(days: Sequence[Day]) -> list[Multiple]:
-    """All plots on one scale of days; each has its own scale of counts."""
+def multiples(days: Sequence[Period], **filters: str) -> list[Multiple]:
+    """All plots on one scale of days; each has its own scale of counts.
+
+    `filters` narrow the lists of runs to which the plots lead.
+    """
     names = [f"{datetime.fromtimestamp(day.start, UTC):%a %d}" for day in days]
     drawn = []
     for title, tone, fits, query in _KINDS:
         counts = [sum(n for key, n in day.counts.items() if fits(*key)) for day in days]
         svg = small_bars(dict(zip(names, counts, strict=True)), title, tone)
         total = sum(counts)
-        listed = urlencode({**query, "since": "7d"})
+        listed = urlencode({**query, "since": "7d", **filters})
         drawn.append(Multiple(title=title, tone=tone, total=total, svg=svg, query=listed))
     return drawn
 
 
-def help_rate(days: Sequence[Day]) -> float | None:
+def help_rate(days: Sequence[Period]) -> float | None:
     """The share of runs that recovered, of those that acted; None where none did."""
     totals: dict[str, int] = {}
     for day in days:

@@ -11,7 +11,8 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from actions.reasons import Reason
 from receiver.api import run_schema, runs
 from receiver.api.params import Comment
-from receiver.api.parts import Parts, parts_of, require_known
+from receiver.api.parts import parts_of, require_known
+from receiver.console.home.overview import overview_of
 from receiver.console.matchers import equal_matchers
 from receiver.console.runs.grouping import common_labels, group_runs
 from receiver.console.runs.run_actions import RunAction
@@ -21,7 +22,6 @@ from receiver.console.time_range import SPANS_H, parse_range
 from receiver.http.access.auth import caller, require_role
 from receiver.http.access.tokens import Role
 from receiver.runs.model import State
-from receiver.runs.queries.unremedied import UnremediedAlerts
 from receiver.workflow.approvals import Answer, NoSuchRunError, NotAllowedError, NotNowError
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
@@ -43,7 +43,7 @@ def _render(request: Request, done: Sequence[str] = (), status: int = HTTPStatus
     require_known(request, filters["account"], filters["region"])
     parts = parts_of(request)
     query = run_schema.RunQuery(limit=_PAGE, **_parse_filters(filters))
-    page = runs.find_runs(request, query, among=_among(parts, filters))
+    page = runs.find_runs(request, query, among=_among(request, filters))
     asked = {key: value for key, value in filters.items() if value and key != "cursor"}
     held = common_labels(page["items"])
     return render_page(
@@ -80,6 +80,7 @@ def order_many(request: Request) -> Response:
         f"{run_id[-6:]}: {_order(request, action, run_id, fields[f'run-{run_id}'], comment)}"
         for run_id in chosen
     ]
+    overview_of(request).forget()
     return _render(request, done)
 
 
@@ -114,9 +115,8 @@ def _parse_filters(filters: Mapping[str, str]) -> dict[str, Any]:
     return parsed
 
 
-def _among(parts: Parts, filters: Mapping[str, str]) -> Sequence[str] | None:
+def _among(request: Request, filters: Mapping[str, str]) -> Sequence[str] | None:
     """The runs of alerts that fire unhandled, where only those are asked for."""
     if not filters["unhandled"]:
         return None
-    unremedied = UnremediedAlerts(database=parts.database, inbox=parts.inbox)
-    return unremedied.run_ids(parts.clock())[-_UNHANDLED_MOST:]
+    return overview_of(request).unremedied_runs()[-_UNHANDLED_MOST:]

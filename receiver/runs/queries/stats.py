@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from receiver.db.tables import runs
 from receiver.runtime.rfc3339 import DAY_S
@@ -30,24 +30,39 @@ def count_by_playbook(connection: Connection, since: float) -> Mapping[str, Mapp
 
 
 @dataclass(frozen=True, kw_only=True)
-class Day:
-    """Runs received within a day that began at `start` (epoch seconds), by state and refusal."""
+class Period:
+    """Runs received from `start` on (epoch seconds), by state and refusal."""
 
     start: float
     counts: Mapping[tuple[str, str | None], int]
 
 
-def count_by_day(connection: Connection, now: float, days: int) -> Sequence[Day]:
-    """The last days in UTC, the oldest first, today's until now."""
+def count_by_day(
+    connection: Connection, now: float, days: int, *, group: str | None = None
+) -> Sequence[Period]:
+    """The last days in UTC, the oldest first, today's until now; of one group where it is given."""
     today = now - now % DAY_S
     starts = [today - DAY_S * number for number in reversed(range(days))]
-    return [_day(connection, start) for start in starts]
+    where = () if group is None else (runs.c.group_name == group,)
+    return [_period(connection, start, DAY_S, where) for start in starts]
 
 
-def _day(connection: Connection, start: float) -> Day:
+def count_by_week(
+    connection: Connection, now: float, weeks: int, playbook: str
+) -> Sequence[Period]:
+    """A playbook's last weeks, each of seven days, the oldest first, until now."""
+    week_s = 7 * DAY_S
+    starts = [now - week_s * number for number in reversed(range(1, weeks + 1))]
+    where = (runs.c.playbook == playbook,)
+    return [_period(connection, start, week_s, where) for start in starts]
+
+
+def _period(
+    connection: Connection, start: float, lasts_s: float, where: Sequence[ColumnElement[bool]]
+) -> Period:
     keys = (runs.c.state, runs.c.refusal)
     query = select(*keys, func.count().label("runs")).where(
-        runs.c.received_at >= start, runs.c.received_at < start + DAY_S
+        runs.c.received_at >= start, runs.c.received_at < start + lasts_s, *where
     )
     rows = connection.execute(query.group_by(*keys))
-    return Day(start=start, counts={(row.state, row.refusal): row.runs for row in rows})
+    return Period(start=start, counts={(row.state, row.refusal): row.runs for row in rows})
