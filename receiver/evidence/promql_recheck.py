@@ -31,11 +31,16 @@ def read_facts(
     }
 
 
+def conditions_of(playbook: Playbook, target: Target) -> list[str]:
+    """The conditions of the re-check for this target, as Prometheus is asked."""
+    return [_bound(expr, target, playbook) for expr in playbook.recheck]
+
+
 def recheck(
     reader: ConditionReader, playbook: Playbook, target: Target, at: float, pool: Executor
 ) -> Verdict:
     """Confirmed if all conditions are true, refuted if one is false, otherwise undecided."""
-    bound = [_bound(expr, target, playbook) for expr in playbook.recheck]
+    bound = conditions_of(playbook, target)
     answers = list(pool.map(lambda expr: _holds(reader, expr, at), bound))
     if all(answers):
         answer, score = Answer.CONFIRMED, 1.0
@@ -67,8 +72,7 @@ def unless_old(
     """
     if verdict.answer is not Answer.REFUTED:
         return verdict
-    bound = [_bound(expr, target, playbook) for expr in playbook.recheck]
-    for expr in bound or [target.exporter.presence_of(target.selector)]:
+    for expr in conditions_of(playbook, target) or [target.exporter.presence_of(target.selector)]:
         if reason := reader.why_too_old(expr, *times):
             told = Contribution(role="", sigma=None, text=reason)
             return replace(verdict, answer=Answer.UNDECIDED, contributions=(told,), early=True)

@@ -48,13 +48,15 @@ class Plot:
 class _Metric:
     """Points are `[seconds after the decision, value]`, in `usual` `[..., low, middle, high]`."""
 
-    role: Role
+    role: "Role | _Number"
     own: Points
     usual: Points
     siblings: Sequence[Points]
+    bound: float | None = None
 
     def values(self) -> list[float]:
         return [
+            *([] if self.bound is None else [self.bound]),
             *(value for _, value in self.own),
             *(high for _, _, _, high in self.usual),
             *(value for points in self.siblings for _, value in points),
@@ -107,12 +109,50 @@ def metric_plot(
         siblings=plot_data["siblings"],
     )
     text = "; ".join([*_sentences(metric), *map(_event_text, events)]) + "."
-    title = _title(metric.role.name)
+    title = _title(ROLES[plot_data["role"]].name)
     parts = _parts(
         metric, decided_at, [event for event in events if x.low <= event.at <= x.high], x
     )
     picture = svg.picture(_WIDTH, _HEIGHT, f"{title}. {text}", parts, class_="plot")
     return Plot(title=title, svg=picture, text=text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Number:
+    """Values without a unit, in the place of a role."""
+
+    noise: float = 0.0
+
+    def text(self, value: float) -> str:
+        return f"{value:.4g}"
+
+
+class Condition(NamedTuple):
+    """What a condition measures, a line for each series, and the `bound` that it is held against.
+
+    Points are `[seconds after the decision, value]`.
+    """
+
+    text: str
+    bound: float | None
+    series: Sequence[Points]
+
+
+def condition_plot(
+    condition: Condition, decided_at: float, events: Sequence[Event], end_s: float
+) -> Plot:
+    """Plot a condition until `end_s` after `decided_at` (epoch seconds); the bound is dashed."""
+    last = max(_AFTER_LEAST_S, end_s)
+    x = Scale(low=-_BEFORE_MOST_S, high=1.15 * last + 60.0, start=_LEFT, end=_WIDTH - _RIGHT)
+    own, *others = condition.series or [[]]
+    metric = _Metric(role=_Number(), own=own, usual=[], siblings=others, bound=condition.bound)
+    before = [value for time, value in own if time <= 0]
+    sentences = [f"{metric.role.text(before[-1])} at the decision"] if before else []
+    text = "; ".join([*sentences, *map(_event_text, events)]) + "."
+    inside = [event for event in events if x.low <= event.at <= x.high]
+    parts = _parts(metric, decided_at, inside, x)
+    picture = svg.picture(_WIDTH, _HEIGHT, f"{condition.text}. {text}", parts, class_="plot")
+    return Plot(title=condition.text, svg=picture, text=text)
 
 
 def _parts(
@@ -129,6 +169,8 @@ def _parts(
         yield svg.label(x.position(time - decided_at), _HEIGHT - 6, text, "middle")
     if metric.usual:
         yield from _band(metric.usual, x, y)
+    if metric.bound is not None:
+        yield svg.horizontal(y.position(metric.bound), _LEFT, _WIDTH - _RIGHT, "ideal")
     for points in metric.siblings:
         yield _line("sibling", points, x, y)
     yield _line("own", metric.own, x, y)
@@ -182,7 +224,7 @@ def _sentences(metric: _Metric) -> Iterator[str]:
         yield f"{text(before[-1])} at the decision"
     if metric.usual:
         _, low, _, high = min(metric.usual, key=lambda slot: abs(slot[0]))
-        yield f"usually {_range(text(low), text(high))} at this hour"
+        yield f"mostly {_range(text(low), text(high))} at this hour on other days"
     latest = [points[-1][1] for points in metric.siblings if points]
     if latest:
         yield f"{len(latest)} siblings at {_range(text(min(latest)), text(max(latest)))}"

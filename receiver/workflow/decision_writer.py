@@ -16,6 +16,7 @@ from receiver.decision.model import Act, Ask, Decision, Observe, Refuse
 from receiver.decision.pipeline import PipelineResult
 from receiver.decision.stored_plan import to_stored
 from receiver.evidence.plot_data import plot_series, shorten, thin
+from receiver.evidence.promql_recheck import conditions_of
 from receiver.evidence.range_queries import plotted
 from receiver.runs import relapses
 from receiver.runs.model import GuardResult, Run, State
@@ -129,6 +130,8 @@ class DecisionWriter:
             shown = evidence_view(result.evidence, verdict, run.labels)
             roles = [metric["role"] for metric in shown["sketches"]]
             changes["evidence"] = {**shown, "query": plotted(result.target, roles)}
+        elif verdict is not None and len(result.playbooks) == 1:
+            changes["evidence"] = rechecked_view(self.clock(), result)
         return changes
 
     def _store_plan(self, run: Run, decision: Act | Ask, changes: dict[str, Any]) -> None:
@@ -185,6 +188,13 @@ def final_state(run: Run, decision: Observe | Refuse) -> tuple[State, dict[str, 
         "next_act_at": decision.retry_at,
         "caused_by": decision.caused_by,
     }
+
+
+def rechecked_view(at: float, result: PipelineResult) -> dict[str, Any]:
+    """As `evidence_view`, where the playbook's own conditions gave the verdict: to plot them."""
+    conditions = conditions_of(result.playbooks[0], result.target)
+    empty: dict[str, Any] = {"recent": {}, "peers": None, "problems": [], "sketches": []}
+    return {"at": at, **empty, "conditions": conditions}
 
 
 def evidence_view(

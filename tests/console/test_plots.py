@@ -12,6 +12,7 @@ import pytest
 
 from models.features.promql import Exporter
 from receiver.api.run_schema import WholeRun
+from receiver.console.runs.condition_plots import condition_plots
 from receiver.console.runs.metrics_after import metrics_after
 from receiver.evidence.plot_data import plot_series
 from receiver.evidence.prometheus.client import Prometheus
@@ -118,3 +119,37 @@ def test_a_run_without_evidence_has_a_page(tmp_path: Path) -> None:
             visitor.log_in(Role.VIEWER)
             assert visitor.get(f"/runs/{run['id']}/plots").status_code == HTTPStatus.OK
             assert "<svg" not in visitor.page.text
+
+
+def test_a_condition_of_a_playbook_is_plotted_with_its_limit() -> None:
+    """What it measures, from half an hour before; one that is no comparison is plotted itself."""
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(unquote_plus(request.content.decode()))
+        values = [[1_800_000_000.0 + 15 * step, "0.9"] for step in range(-120, 5)]
+        data = {"resultType": "matrix", "result": [{"metric": {}, "values": values}]}
+        return httpx.Response(200, json={"status": "success", "data": data})
+
+    prometheus = Prometheus("http://prometheus", client=fake_prometheus.client(answer))
+    conditions = ['max(disk{instance_id="i-1"}) > bool 0.7', "up"]
+    run = {
+        "evidence": {"at": 1_800_000_000.0, "conditions": conditions},
+        "alert": {"labels": {}, "starts_at": "2027-01-15T07:59:00Z"},
+        "target": "i-1",
+        "plan": None,
+        "steps": [],
+        "state": "refused",
+    }
+    disk, up = condition_plots(prometheus, run, 1_800_000_060.0)
+    assert 'query=max(disk{instance_id="i-1"})&' in asked[0]
+    assert disk.title == conditions[0]
+    assert disk.text.startswith("0.9 at the decision; alert 60 s before the decision")
+    assert 'class="ideal"' in disk.svg
+    assert 'class="ideal"' not in up.svg
+
+
+def test_a_run_of_a_playbook_with_conditions_keeps_them(service: Live) -> None:
+    """So that its page can plot what made it decide."""
+    run = service.start("acting", HOSTS[2], dry_run=True)
+    assert run["evidence"]["conditions"] == ["up"]

@@ -11,6 +11,7 @@ from receiver.api import runs
 from receiver.api.params import CaptureName, RunId
 from receiver.api.parts import Parts, parts_of
 from receiver.console.runs import run_actions
+from receiver.console.runs.condition_plots import condition_plots
 from receiver.console.runs.links import links_of
 from receiver.console.runs.metrics_after import metrics_after, plot_end
 from receiver.console.runs.story import tell
@@ -66,8 +67,10 @@ def show_plots(request: Request, run_id: RunId) -> Response:
     run, now = runs.show_run(request, run_id), parts.clock()
     plot_data = _plot_data(run)
     if not plot_data:
-        polled = None if run["decided_at"] else _AGAIN
-        return render_page(request, "plots.html", run=run, plots=[], polled=polled)
+        end = plot_end(run, now) if run["evidence"] else now
+        plots = list(condition_plots(parts.prometheus, run, end))
+        polled = _AGAIN if not run["decided_at"] or (plots and end >= now) else None
+        return render_page(request, "plots.html", run=run, plots=plots, polled=polled)
     decided_at, end = float(run["evidence"]["at"]), plot_end(run, now)
     after = metrics_after(parts.prometheus, run, end) or {}
     plots = _plots(run, after, end - decided_at)
