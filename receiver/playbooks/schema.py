@@ -25,6 +25,7 @@ from receiver.playbooks.field_types import (
     TemporaryAction,
     When,
 )
+from receiver.playbooks.time_intervals import Calendar
 from receiver.settings import Mode
 
 # Raise it when a default of playbooks changes; every armed playbook must then be armed again.
@@ -174,6 +175,9 @@ class Window(_Part):
             raise ValueError("end_time must be later on the same day than start_time")
         return self
 
+    def __str__(self) -> str:
+        return f"the window from {self.start_time} to {self.end_time} UTC"
+
     def opens_at(self, now: float) -> float:
         """When it is next open, in epoch seconds: `now` where it is open."""
         today = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -192,7 +196,8 @@ class Playbook(_Part):
 
     `standalone`: steps may take out instances that no Auto Scaling group would replace.
 
-    `window`: its runs begin only then, but those that a person requests.
+    `window`: its runs begin only then, but those that a person requests; either some hours in
+    UTC or Alertmanager's `time_intervals`.
 
     `ignores_dependencies`: it acts although what the target depends on is the cause.
 
@@ -210,7 +215,7 @@ class Playbook(_Part):
         dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")], Promql],
         Field(max_length=10),
     ] = Field(default_factory=dict)
-    window: Window | None = None
+    window: Window | Calendar | None = None
     undecided: Undecided = Undecided()
     limits: Limits = Limits()
     steps: Annotated[list[Step], Field(min_length=1, max_length=10)]

@@ -28,6 +28,7 @@ from receiver.evidence.dependencies.suspects import Suspect
 from receiver.playbooks.conditions import condition
 from receiver.playbooks.loader import load
 from receiver.playbooks.schema import Window
+from receiver.playbooks.time_intervals import Calendar
 from receiver.runs.model import RunRequest
 from receiver.settings import Mode
 from tests.actions import aws_contract as contract
@@ -315,6 +316,33 @@ def test_a_run_begins_in_its_window(now: str, opens_at: str) -> None:
         assert refusal is not None
         assert refusal.reason is Reason.OUTSIDE_WINDOW
         assert refusal.retry_at == _at(opens_at)
+
+
+@pytest.mark.parametrize(
+    ("years", "location", "retry_at"),
+    [
+        ("2027", "Asia/Tokyo", "2027-01-15 17:00"),
+        ("2027", "America/New_York", "2027-01-16 07:00"),
+        ("2020", "UTC", None),
+    ],
+)
+def test_a_window_of_time_intervals_opens_by_the_clock_of_its_zone(
+    years: str, location: str, retry_at: str | None
+) -> None:
+    """At two o'clock there; of one that is over for good no time is told."""
+    night = {"times": [{"start_time": "02:00", "end_time": "05:00"}], "location": location}
+    window = Calendar.model_validate({"time_intervals": [night | {"years": [years]}]})
+    playbook = PLAYBOOKS[0].model_copy(update={"window": window})
+    now = _at("2027-01-15 12:00")
+    refusal = screen(replace(INPUTS, playbooks=[playbook], now=now), WINDOW)
+    assert refusal is not None
+    assert refusal.reason is Reason.OUTSIDE_WINDOW
+    if retry_at is None:
+        assert "does not open any more" in refusal.detail
+    else:
+        assert refusal.retry_at == _at(retry_at)
+        open_now = replace(INPUTS, playbooks=[playbook], now=_at(retry_at))
+        assert screen(open_now, WINDOW) is None
 
 
 @pytest.mark.parametrize(

@@ -113,8 +113,11 @@ def require_window(inputs: GuardInput) -> str | Refusal:
     if window is None or trigger.request is not None or trigger.playbook_digest is not None:
         return "the run may begin at any time"
     opens_at = window.opens_at(inputs.now)
+    if opens_at is None:
+        detail = f"the window of {inputs.playbooks[0].name} does not open any more"
+        return Refusal(Reason.OUTSIDE_WINDOW, detail)
     if opens_at <= inputs.now:
-        return f"in the window from {window.start_time} to {window.end_time} UTC"
+        return f"in {window}"
     detail = f"the window of {inputs.playbooks[0].name} opens in {opens_at - inputs.now:.0f} s"
     return Refusal(Reason.OUTSIDE_WINDOW, detail, opens_at)
 
