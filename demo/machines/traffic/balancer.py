@@ -19,7 +19,7 @@ from demo.machines.network.ports import SERVICE, Slot
 from demo.stack import haproxy
 from demo.stack.processes import ProcessError, bound_to_this_process, free_port
 
-_READY_S, _ANSWER_S = 10, 2.0
+_READY_S, _ANSWER_S = 60, 2.0
 # A target of an ALB fails after two checks in a row here; nothing is sent twice, as an ALB does.
 _CONFIG = """
 global
@@ -33,14 +33,21 @@ defaults
   timeout check 2s
   option httpchk GET /health
 """
-_BACKEND = """
+# "If a target group contains only unhealthy registered targets, the load balancer routes requests
+# to all those targets, regardless of their health status." A machine of ours is slow at times.
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
+_BACKENDS = """
 frontend {name}
   bind 127.0.0.1:{port}
+  use_backend {name}{unchecked} if {{ nbsrv({name}) lt 1 }}
   default_backend {name}
 backend {name}
   balance roundrobin
   default-server check inter 2s fall 2 rise 2
-"""
+{servers}backend {name}{unchecked}
+  balance roundrobin
+{servers}"""
+_UNCHECKED = "-unchecked"
 READY, DRAIN, OFF = "ready", "drain", "maint"
 
 
@@ -60,10 +67,13 @@ class Balancer:
         text = _CONFIG.format(folder=self.folder)
         for name in self.names:
             self.ports[name] = free_port()
-            text += _BACKEND.format(name=name, port=self.ports[name])
-            for slot in self.slots:
-                address = f"127.0.0.1:{slot.ports[SERVICE]}"
-                text += f"  server s{slot.number} {address} disabled\n"
+            servers = "".join(
+                f"  server s{slot.number} 127.0.0.1:{slot.ports[SERVICE]} disabled\n"
+                for slot in self.slots
+            )
+            text += _BACKENDS.format(
+                name=name, port=self.ports[name], unchecked=_UNCHECKED, servers=servers
+            )
         config = self.folder / "haproxy.cfg"
         config.write_text(text)
         with (self.folder / "haproxy.log").open("wb") as log:
@@ -92,10 +102,13 @@ class Balancer:
         if self._states.get(key, OFF) == state:
             return
         server = f"{name}/s{slot.number}"
-        answer = self._ask(f"set server {server} state {state}")
+        commands = [f"set server {server} state {state}"]
         if state == READY and self._states.get(key, OFF) == OFF:
-            self._ask(f"set server {server} health down")
-        if answer is not None:
+            # HAProxy takes a server for well that was off.
+            down = (f"set server {server} state {DRAIN}", f"set server {server} health down")
+            commands = [*down, *commands]
+        commands.append(f"set server {name}{_UNCHECKED}/s{slot.number} state {state}")
+        if self._ask(";".join(commands)) is not None:
             self._states[key] = state
 
     def healthy(self) -> Mapping[tuple[str, int], bool]:
