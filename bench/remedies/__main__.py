@@ -92,16 +92,19 @@ class Bench:
     def measure(self, remedy: str, steps: _Steps, times: int) -> Cost:
         """Raises NotDoneError."""
         cost = Cost(remedy=remedy)
-        for _ in range(times):
+        spans: list[tuple[float, float]] = []
+        for number in range(times):
             self._await_whole()
-            target = self.fleet.truth()[cost.times % _SIZE]["instance_id"]
+            target = self.fleet.truth()[number % _SIZE]["instance_id"]
             began = time.time()
             self._run(target, steps)
             cost.seconds.append(round(time.time() - began, 1))
             self._await_whole()
-            until = time.time() + _AFTER_S
-            time.sleep(_AFTER_S + _COUNTED_S)
-            counts = self.fleet.requests(int(began), until)[_GROUP]
+            time.sleep(_AFTER_S)
+            spans.append((int(began), time.time()))
+        time.sleep(_COUNTED_S)
+        for began, until in spans:
+            counts = self.fleet.requests(began, until)[_GROUP]
             cost.times += 1
             cost.requests_sent += counts["sent"]
             cost.requests_failed += counts["failed"]
