@@ -12,7 +12,7 @@ from demo.machines.traffic.callers import Callers
 
 # Faults that only the hardware under a machine has, or the network beside it.
 _OUTSIDE = frozenset({"hardware_failure", "network_card_gone", "packet_loss"})
-_OF_GROUP = frozenset({"traffic_surge", "bad_deploy"})
+_OF_GROUP = frozenset({"traffic_surge", "deploy", "bad_deploy"})
 # Of the frames in each direction: TCP sends them again, and answers take longer.
 _LOSS = 0.1
 
@@ -36,10 +36,10 @@ class Breaker:
         if name in _OF_GROUP:
             if target not in self.sizes:
                 raise FaultError(f"{name} needs a group of the fleet: {target!r} is none")
-            if name == "bad_deploy":
-                self._deploy(target)
-            else:
+            if name == "traffic_surge":
                 self.callers.surge(target)
+            else:
+                self._deploy(target, bad=name == "bad_deploy")
             return
         member = self.members.get(target)
         if member is None:
@@ -64,12 +64,13 @@ class Breaker:
                 member.renew = not member.is_well()
         self.callers.calm()
 
-    def _deploy(self, name: str) -> None:
+    def _deploy(self, name: str, *, bad: bool) -> None:
         """As Terraform does it: the group gets a version, and a refresh that does not name it."""
         with self.aws.lock:
             group = self.aws.world.groups[name]
             group.version = str(int(group.version) + 1)
-            self.bad.add((name, group.version))
+            if bad:
+                self.bad.add((name, group.version))
             self.aws.refreshes.start_instance_refresh(
                 {"AutoScalingGroupName": name, "Preferences": {"SkipMatching": True}}
             )
