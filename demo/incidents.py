@@ -9,7 +9,7 @@ class Incident:
     """A scripted incident; without an expected `action` the `refusal` is expected.
 
     `calls` is how many calls to AWS change the target. A person approves the step of the action
-    `approved` when the service asks.
+    `approved` when the service asks. What the fault brought is `ended` once the group is well.
     """
 
     fault: str
@@ -19,6 +19,7 @@ class Incident:
     refusal: str | None = None
     calls: int = 1
     approved: str | None = None
+    ended: bool = False
 
 
 SCRIPT = (
@@ -54,12 +55,18 @@ SCRIPT = (
 )
 
 
-# On real machines: two processors carry no surge, there is no group of another version, and the
-# nightly job is that of the other group.
-ON_MACHINES = tuple(
-    replace(incident, group="api-asg") if incident.fault == "batch_job" else incident
-    for incident in SCRIPT
-    if incident.fault not in {"traffic_surge", "bad_deploy"}
+_BY_FAULT = {incident.fault: incident for incident in SCRIPT}
+# On real machines the nightly job is that of the other group. The surge comes after what breaks one
+# machine, and ends once it is carried: it takes most of two processors.
+ON_MACHINES = (
+    _BY_FAULT["cpu_runaway"],
+    replace(_BY_FAULT["batch_job"], group="api-asg"),
+    _BY_FAULT["service_hang"],
+    _BY_FAULT["disk_full"],
+    _BY_FAULT["memory_leak"],
+    _BY_FAULT["hardware_failure"],
+    replace(_BY_FAULT["traffic_surge"], ended=True),
+    _BY_FAULT["bad_deploy"],
 )
 
 

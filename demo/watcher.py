@@ -12,6 +12,7 @@ import httpx
 from actions.catalog.ssm.capture import DOCUMENT
 from demo.incidents import Incident, Observed
 from demo.stack.environment import Environment
+from demo.stack.processes import ProcessError
 from receiver.runs.model import State
 
 _POLL_S = 0.25
@@ -51,7 +52,8 @@ class Watcher:
             f"{self.environment.aws}/_sim/fleet/faults",
             json={"target": target, "fault": incident.fault},
         )
-        answer.raise_for_status()
+        if answer.is_error:
+            raise ProcessError(f"{incident.fault} on {target}: {answer.text}")
         self.say("fleet", f"{incident.fault} on {target}")
         reported: set[str] = set()
         ids: set[str] = set()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from demo.incidents import SCRIPT, UnknownFaultError, choose
+from demo.incidents import ON_MACHINES, SCRIPT, UnknownFaultError, choose
 
 
 def test_chosen_incidents_keep_the_order_of_the_script() -> None:
@@ -15,3 +15,7 @@ def test_chosen_incidents_keep_the_order_of_the_script() -> None:
 def test_an_unknown_incident_is_named_with_the_known_ones() -> None:
     with pytest.raises(UnknownFaultError, match="no incident 'flood'; there are: cpu_runaway"):
         choose(SCRIPT, ["flood"])
+
+
+def test_real_machines_play_every_incident_of_the_simulation() -> None:
+    assert {incident.fault for incident in ON_MACHINES} == {incident.fault for incident in SCRIPT}
