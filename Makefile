@@ -96,6 +96,9 @@ replacements: $(STAMP) ## replacements cut off in virtual time, or by kills (TIM
 bench-decisions: tools ## the share of right decisions on labelled incidents (SEED=n)
 	$(BIN)/python -m bench.scenes.decisions --seed $(or $(SEED),1)
 
+backtest-demo: tools ## decisions of an hour, made again from Prometheus alone (SEED=n INCIDENTS=48)
+	$(BIN)/python -m bench.scenes.backtested --seed $(or $(SEED),1) --incidents $(or $(INCIDENTS),48)
+
 bench: tools database ## latency and throughput, compared with baselines of the same run
 	$(BIN)/python -m bench
 
@@ -148,4 +151,4 @@ sbom: $(STAMP) ## the production packages as CycloneDX in build/sbom.json
 clean: ## remove all files that the targets made
 	rm -rf .venv .tools .demo .installed build dist
 
-.PHONY: help venv places tools machines servers test-servers browser database proxy ministack lint test screenshots demo lab bench bench-scale bench-rules chaos replacements soak fuzz bench-decisions bench-remedies model reference dashboards lock audit-deps dist sbom clean
+.PHONY: help backtest-demo venv places tools machines servers test-servers browser database proxy ministack lint test screenshots demo lab bench bench-scale bench-rules chaos replacements soak fuzz bench-decisions bench-remedies model reference dashboards lock audit-deps dist sbom clean

@@ -108,6 +108,22 @@ def changes_of(aws: Aws, name: str, now: float) -> Sequence[str] | None:
     return []
 
 
+def changes_between(aws: Aws, since: float, until: float) -> "Iterator[EventTypeDef]":
+    """All changes of others in the region in this time, latest first. Raises botocore's errors."""
+    query: LookupEventsRequestTypeDef = {
+        "LookupAttributes": [{"AttributeKey": "ReadOnly", "AttributeValue": "false"}],
+        "StartTime": datetime.fromtimestamp(since, UTC),
+        "EndTime": datetime.fromtimestamp(until, UTC),
+        "MaxResults": 50,
+    }
+    while True:
+        answer = aws.cloudtrail.lookup_events(**query)
+        yield from filter(_is_foreign, answer["Events"])
+        if not answer.get("NextToken"):
+            return
+        query["NextToken"] = answer["NextToken"]
+
+
 def _pages(
     aws: Aws, attribute: "LookupAttributeKeyType", value: str, now: float
 ) -> "Iterator[Sequence[EventTypeDef] | None]":

@@ -4,7 +4,7 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from functools import cached_property, partial
@@ -15,12 +15,12 @@ import structlog
 from pydantic import HttpUrl
 
 from actions.messaging import NullMessenger
+from backtest.virtual_time import AtOnce, HeldQueue
 from bench.scenes.backfill import series_of
 from bench.scenes.performed import SCENE, Performed, owed, read_performed
 from bench.scenes.remote_write import write
 from bench.scenes.scene import Scene, Setting
 from bench.scenes.stage import SCRAPE_S, Stage
-from bench.scenes.virtual_time import AtOnce, HeldQueue
 from demo.aws.clients import clients
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
@@ -52,8 +52,16 @@ _REPEATED_S = 300.0
 _TIMINGS = Timings(command_s=20.0, boot_s=45.0, launch_s=60.0, move_s=5.0)
 
 
-def perform(scenes: Sequence[Scene], setting: Setting, seed: int) -> list[Performed]:
-    """Play the scenes side by side, each in its own group, on an AWS that is harsh by the seed."""
+def perform(
+    scenes: Sequence[Scene],
+    setting: Setting,
+    seed: int,
+    make: "Callable[..., Play] | None" = None,
+) -> list[Performed]:
+    """Play the scenes side by side, each in its own group, on an AWS that is harsh by the seed.
+
+    `make` makes another kind of play, which may look back while its Prometheus still answers.
+    """
     structlog.configure(
         processors=[_only_errors], logger_factory=structlog.PrintLoggerFactory(sys.stderr)
     )
@@ -78,7 +86,7 @@ def perform(scenes: Sequence[Scene], setting: Setting, seed: int) -> list[Perfor
         with httpx.Client(trust_env=False, timeout=60) as client:
             for scene in scenes:
                 write(client, url, series_of(scene, setting))
-            return _Play(
+            return (make or Play)(
                 scenes=scenes, setting=setting, seed=seed, folder=folder, url=url, client=client
             ).play()
 
@@ -91,7 +99,7 @@ def _only_errors(_: object, __: str, event: structlog.typing.EventDict) -> str:
 
 
 @dataclass(kw_only=True)
-class _Play:
+class Play:
     scenes: Sequence[Scene]
     setting: Setting
     seed: int
@@ -143,9 +151,9 @@ class _Play:
         """Prometheus shows the virtual time."""
         response.headers["Date"] = formatdate(self.now, usegmt=True)
 
-    @cached_property
-    def service(self) -> Service:
-        settings = Settings(
+    @property
+    def settings(self) -> Settings:
+        return Settings(
             database_url=f"sqlite:///{self.folder}/state.db",
             prometheus_url=HttpUrl(self.url),
             playbooks=self.folder / "playbooks",
@@ -154,6 +162,8 @@ class _Play:
             arming_required=False,
         )
 
+    @cached_property
+    def service(self) -> Service:
         edges = Edges(
             aws=clients(self.aws),
             messenger=NullMessenger(),
@@ -164,7 +174,7 @@ class _Play:
             clock=self.clock,
             monotonic=self.clock,
         )
-        return build(settings, load(self.folder / "playbooks"), edges)
+        return build(self.settings, load(self.folder / "playbooks"), edges)
 
     @cached_property
     def debts(self) -> DebtRunner:
@@ -188,7 +198,7 @@ class _Play:
             for scene in playing:
                 if scene.meddle is not None:
                     scene.meddle(self.aws, scene)
-            self.stage.tick(playing)
+            self.tick(playing)
             going, asking = self._unfinished(), self._asking()
             throttled = self.aws.throttled_at >= delivered_at
             for scene in [*playing]:
@@ -208,6 +218,10 @@ class _Play:
         self.prometheus.close()
         return [performed[scene.name] for scene in self.scenes]
 
+    def tick(self, playing: Sequence[Scene]) -> None:
+        """Let AWS and the hosts go on until now."""
+        self.stage.tick(playing)
+
     def _read(self, scene: Scene) -> Performed:
         database = self.service.database
         return read_performed(scene, self._runs(), database, self.aws, self.doomed)
@@ -215,16 +229,7 @@ class _Play:
     def _deliver(self, scenes: Sequence[Scene]) -> None:
         """The alerts that fire, as Alertmanager repeats them."""
         alerts = []
-        firing = [
-            (scene, name, target)
-            for scene in scenes
-            for name, target in scene.alerts
-            if self.now == self.setting.now or self.stage.is_ill(target)
-        ]
-        for scene, name, target in firing:
-            severity = "warning" if name in _WARNINGS else "critical"
-            labels = {"alertname": name, "severity": severity, SCENE: scene.name}
-            labels |= scene.alert_labels(target)
+        for scene, labels in self.firing(scenes):
             raw = {"status": "firing", "labels": labels, "annotations": {}}
             began = rfc3339(self.setting.now - scene.began_s)
             alert = parse_alert(raw | {"startsAt": began}, self.now)
@@ -236,6 +241,15 @@ class _Play:
         with self.service.database.write() as connection:
             intake.insert_from_inbox(connection, queued, self.now)
         inbox.remove([alert.id for alert in queued])
+
+    def firing(self, scenes: Sequence[Scene]) -> Iterator[tuple[Scene, Mapping[str, str]]]:
+        """The labels of the alerts that fire."""
+        for scene in scenes:
+            for name, target in scene.alerts:
+                if self.now == self.setting.now or self.stage.is_ill(target):
+                    severity = "warning" if name in _WARNINGS else "critical"
+                    labels = {"alertname": name, "severity": severity, SCENE: scene.name}
+                    yield scene, labels | dict(scene.alert_labels(target))
 
     def _fires(self, scene: Scene) -> bool:
         """Whether an alert is to come again: another chance for what AWS throttled."""

@@ -16,6 +16,8 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "approve": ("receiver.cli.client.controls", "approve_command"),
         "audit": ("receiver.cli.audit", "audit_group"),
+        # By name, as receiver may not import what stands on it.
+        "backtest": ("backtest.command", "backtest_command"),
         "check": ("receiver.cli.playbooks", "check"),
         "coverage": ("receiver.cli.coverage", "coverage_command"),
         "debts": ("receiver.cli.client.debts", "debts_command"),

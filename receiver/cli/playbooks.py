@@ -1,5 +1,6 @@
 """The commands about playbooks: `check`, `test` and `explain`."""
 
+import importlib
 import json
 import sys
 import time
@@ -136,10 +137,22 @@ def _check_live(loaded: Settings, playbooks: Playbooks) -> None:
 
 @click.command("test")
 @click.argument("folder", required=False, type=_PATH)
-def test_playbooks(folder: Path | None) -> None:
+@click.option(
+    "--incidents",
+    type=_PATH,
+    help="A folder of `backtest --save`: decide on its incidents again, too.",
+)
+@click.option(
+    "--approved", type=_PATH, help="A file of differences, as printed, that may be there."
+)
+def test_playbooks(folder: Path | None, incidents: Path | None, approved: Path | None) -> None:
     """Run the tests of playbooks in FOLDER/tests; needs neither network nor credentials."""
     loaded = load_settings()
     folder = folder or loaded.playbooks
+    if incidents is not None:
+        # By name, as receiver may not import what stands on it.
+        importlib.import_module("backtest.command").replay_saved(incidents, folder, approved)
+        return
     try:
         model = load_shipped()
     except ModelError as error:

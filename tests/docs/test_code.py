@@ -35,7 +35,7 @@ _PAGES = [
 ]
 _BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 _FOLDERS = {path.name for path in _ROOT.iterdir() if path.is_dir()} - {"build", "data"}
-_PACKAGES = ("receiver", "actions", "models", "demo", "bench")
+_PACKAGES = ("receiver", "actions", "models", "demo", "backtest", "bench")
 _COMMAND = re.compile(r"(?<![\w./-])smartcloudops ((?!smartcloudops)[a-z-].*)")
 
 every_page = pytest.mark.parametrize("page", _PAGES, ids=lambda path: str(path.relative_to(_ROOT)))

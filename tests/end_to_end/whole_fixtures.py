@@ -16,7 +16,7 @@ import httpx
 from actions.aws.client_set import Aws
 from actions.messaging import Messenger, NullMessenger
 from actions.place import Place
-from bench.scenes.virtual_time import AtOnce, HeldQueue
+from backtest.virtual_time import AtOnce, HeldQueue
 from demo.aws.clients import clients
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator

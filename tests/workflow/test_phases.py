@@ -18,7 +18,7 @@ from actions import tables
 from actions.audit import log
 from actions.execution import claims, kill_switch
 from actions.place import HOME
-from bench.scenes.virtual_time import AtOnce
+from backtest.virtual_time import AtOnce
 from demo.aws.clients import clients
 from demo.aws.emulator import Emulator
 from demo.aws.world import AwsError

@@ -9,7 +9,18 @@ from typing import Any
 from fastapi.openapi.utils import get_openapi
 from pydantic.fields import FieldInfo
 
-from receiver.api import arming, audit, control, health, model, overrides, reports, runs, sns
+from receiver.api import (
+    arming,
+    audit,
+    changes,
+    control,
+    health,
+    model,
+    overrides,
+    reports,
+    runs,
+    sns,
+)
 from receiver.chat import endpoint as chat
 from receiver.http.access.auth import ROLE
 from receiver.playbooks.loader import load
@@ -20,7 +31,20 @@ from receiver.webhook import routes as webhook
 
 SETTINGS_PAGE, PACKAGES_PAGE = Path("docs/settings.md"), Path("docs/packages.md")
 CALLS_PAGE, PUBLIC_PAGE = Path("docs/api-calls.md"), Path("docs/public-rules.md")
-_ROUTED = (webhook, runs, control, overrides, arming, sns, model, audit, reports, chat, health)
+_ROUTED = (
+    webhook,
+    runs,
+    control,
+    changes,
+    overrides,
+    arming,
+    sns,
+    model,
+    audit,
+    reports,
+    chat,
+    health,
+)
 _BY_PROFILE = frozenset({"arming_required", "arming_evidence"})
 _TOPS: Mapping[str, str] = MappingProxyType(
     {
@@ -28,6 +52,7 @@ _TOPS: Mapping[str, str] = MappingProxyType(
         "actions": "the effects",
         "models": "the re-check",
         "demo": "`make demo`",
+        "backtest": "`smartcloudops backtest`",
         "bench": "`make bench`, `make chaos`, `make soak`",
         "dashboards": "`make dashboards`",
     }
