@@ -10,7 +10,19 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from receiver import console
-from receiver.api import arming, audit, control, debts, health, model, overrides, reports, runs, sns
+from receiver.api import (
+    arming,
+    audit,
+    changes,
+    control,
+    debts,
+    health,
+    model,
+    overrides,
+    reports,
+    runs,
+    sns,
+)
 from receiver.chat import endpoint as chat_routes
 from receiver.chat.wiring import Chat
 from receiver.http import problems
@@ -37,6 +49,7 @@ _TAGS = [
     {"name": "webhook", "description": "Deliveries of alerts."},
     {"name": "runs", "description": "The runs of alerts, and people's commands on them."},
     {"name": "control", "description": "The kill switch, the cooldowns, the playbooks."},
+    {"name": "changes", "description": "Deploys and other changes, beside incidents."},
     {"name": "overrides", "description": "Alerts that are held, or only observed, for a period."},
     {"name": "model", "description": "The model that confirms or refutes alerts."},
     {"name": "audit", "description": "The chain of audit records, and the report."},
@@ -123,6 +136,7 @@ def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
         control,
         debts,
         arming,
+        changes,
         overrides,
         audit,
         reports,

@@ -11,8 +11,18 @@ from pydantic.config import JsonDict
 from actions.aws.groups import GROUP_NAME
 from actions.execution import circuit_breakers
 from actions.place import Place
-from receiver.api.fields import AccountField, Page, RegionField, Time
-from receiver.api.params import Account, Comment, Cursor, Limit, PlaybookName, Region
+from receiver.api.params import (
+    Account,
+    AccountField,
+    Comment,
+    Cursor,
+    Limit,
+    Page,
+    PlaybookName,
+    Region,
+    RegionField,
+    Time,
+)
 from receiver.api.parts import parts_of, require_known, the_place
 from receiver.controls import arming
 from receiver.controls.arming import Scope

@@ -13,8 +13,7 @@ from actions.audit import log
 from actions.audit.archive import ArchiveError
 from actions.audit.chain import ChainFault
 from actions.audit.signed_heads import KeyFileError
-from receiver.api.fields import Id, Page, Time
-from receiver.api.params import Limit, Name
+from receiver.api.params import Id, Limit, Name, Page, Time
 from receiver.api.parts import parts_of
 from receiver.http.access.auth import GuardedRoute, require_role
 from receiver.http.access.tokens import Role

@@ -14,8 +14,21 @@ from actions.execution import claims, kill_switch
 from actions.execution.kill_switch import Switch
 from actions.place import HOME, Place
 from receiver.api.audit import HEADS_UNREADABLE
-from receiver.api.fields import INSTANCE, AccountField, Id, Page, RegionField, Time
-from receiver.api.params import Account, Comment, Cursor, Limit, Region, TargetPath, Why
+from receiver.api.params import (
+    INSTANCE,
+    Account,
+    AccountField,
+    Comment,
+    Cursor,
+    Id,
+    Limit,
+    Page,
+    Region,
+    RegionField,
+    TargetPath,
+    Time,
+    Why,
+)
 from receiver.api.parts import parts_of, require_known, the_place
 from receiver.http.access.auth import GuardedRoute, caller, require_role
 from receiver.http.access.tokens import Role, Token

@@ -7,8 +7,7 @@ from pydantic import BaseModel, Field
 
 from actions.execution import debts
 from actions.execution.debts import Debt, DebtState
-from receiver.api.fields import AccountField, Id, Page, RegionField, Time
-from receiver.api.params import Cursor, Limit
+from receiver.api.params import AccountField, Cursor, Id, Limit, Page, RegionField, Time
 from receiver.api.parts import parts_of
 from receiver.http.access.auth import GuardedRoute, require_role
 from receiver.http.access.tokens import Role

@@ -16,8 +16,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 from ulid import ULID
 
-from receiver.api.fields import Id, Page, Time
-from receiver.api.params import Cursor, Limit, RunId, Text, Why
+from receiver.api.params import Cursor, Id, Limit, Page, RunId, Text, Time, Why
 from receiver.api.parts import parts_of
 from receiver.controls import overrides
 from receiver.controls.records import Effect, Override

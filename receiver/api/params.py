@@ -1,6 +1,6 @@
-"""Parameters of paths and queries, and the comment that every changing call requires.
+"""Parameters of paths and queries, the comment of every changing call, and fields of answers.
 
-Their bounds are checked before any query of the database.
+The bounds of parameters are checked before any query of the database.
 """
 
 from typing import Annotated
@@ -51,3 +51,18 @@ class Comment(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     comment: Text = Field(examples=["deploying"])
+
+
+# Fields that several answers share, with the examples of the API's document.
+INSTANCE = "i-0a1b2c3d4e5f60718"
+AccountField = Annotated[str | None, Field(examples=["111122223333"])]
+RegionField = Annotated[str | None, Field(examples=["eu-west-1"])]
+Id = Annotated[str, Field(examples=["01KAR0SZ1PCQSD8SGKXR6D7C9P"])]
+Time = Annotated[
+    str,
+    Field(examples=["2026-11-23T06:39:31.435Z"], json_schema_extra={"format": "date-time"}),
+]
+
+
+class Page(BaseModel):
+    next_cursor: str | None = Field(examples=[None])

@@ -8,8 +8,20 @@ from actions.base import Outcome, StepResult
 from actions.execution.ledger import Stage
 from actions.reasons import Reason
 from models.inference.verdict import Answer
-from receiver.api.fields import INSTANCE, AccountField, Id, Page, RegionField, Time
-from receiver.api.params import Account, Cursor, Limit, Name, Region, Text
+from receiver.api.params import (
+    INSTANCE,
+    Account,
+    AccountField,
+    Cursor,
+    Id,
+    Limit,
+    Name,
+    Page,
+    Region,
+    RegionField,
+    Text,
+    Time,
+)
 from receiver.runs.model import State
 
 

@@ -10,8 +10,7 @@ from pydantic import BaseModel, Field
 
 from actions.aws.clients import AWS_ERRORS
 from actions.aws.errors import classify
-from receiver.api.fields import Page, Time
-from receiver.api.params import Comment
+from receiver.api.params import Comment, Page, Time
 from receiver.api.parts import parts_of
 from receiver.http.access.auth import GuardedRoute, caller, require_role
 from receiver.http.access.tokens import Role

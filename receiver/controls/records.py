@@ -135,3 +135,17 @@ class Override:
             any(matcher.matches_value(value) for value in identity.get(matcher.name, ("",)))
             for matcher in self.matchers
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A change of a group, or of all of its place where `group` is empty; `at` in epoch seconds."""
+
+    at: float
+    what: str
+    place: Place
+    group: str = ""
+
+    def told(self, now: float) -> str:
+        """As the end of a sentence."""
+        return f"; {(now - self.at) / 60:.0f} min ago: {self.what}"

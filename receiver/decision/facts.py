@@ -7,7 +7,14 @@ from actions.aws.groups import Group, Member
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.model import Snapshot
 from receiver.decision.versions import is_bad_version
-from receiver.playbooks.conditions import Facts, GroupFacts, RunFacts, TargetFacts, VerdictFacts
+from receiver.playbooks.conditions import (
+    ChangeFacts,
+    Facts,
+    GroupFacts,
+    RunFacts,
+    TargetFacts,
+    VerdictFacts,
+)
 
 # Fewer alerting instances do not prove a common zone or version.
 _SEVERAL = 2
@@ -28,7 +35,22 @@ def condition_facts(inputs: GuardInput) -> Facts:
         labels=dict(inputs.trigger.labels),
         facts=dict(snapshot.facts),
         run=RunFacts(rung=snapshot.rung),
+        change=ChangeFacts(minutes_ago=_minutes_since_change(inputs)),
     )
+
+
+def _minutes_since_change(inputs: GuardInput) -> float | None:
+    """Since the newest change that is known; infinite without one, None if records are unread."""
+    snapshot = inputs.snapshot
+    if snapshot.seen is None:
+        return None
+    if snapshot.refreshes:
+        return 0.0
+    # A group's first version is no change.
+    known = [version.since for version in snapshot.seen] if len(snapshot.seen) > 1 else []
+    if snapshot.announced is not None:
+        known.append(snapshot.announced.at)
+    return min((max(0.0, inputs.now - at) / 60 for at in known), default=math.inf)
 
 
 def _target_facts(inputs: GuardInput) -> TargetFacts:

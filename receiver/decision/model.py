@@ -15,7 +15,7 @@ from actions.execution.records import Attempts, Breaker, Claim, Scope, share
 from actions.place import HOME, Place
 from actions.reasons import Reason
 from models.features.promql import NODE_EXPORTER, Exporter
-from receiver.controls.records import ArmedMode, Identity, Override
+from receiver.controls.records import ArmedMode, Change, Identity, Override
 from receiver.decision.versions import SeenVersion
 from receiver.evidence.dependencies.suspects import Suspect
 from receiver.playbooks.schema import Playbook, Step, StormLimit
@@ -85,6 +85,7 @@ class Snapshot:
     what the labels name.
     `suspects` are the target's dependencies that explain its trouble, and `cause_run` is the newest
     run about the first.
+    `announced` is the newest change that somebody announced of the group or its place.
     `relapse_of` is the run whose recovery from the same alert did not last.
     `resolved`: a delivery reported the alert as resolved. `fires`: Prometheus still fires such an
     alert.
@@ -139,6 +140,7 @@ class Snapshot:
     relapse_of: str | None = None
     suspects: Sequence[Suspect] | None = ()
     cause_run: str = ""
+    announced: Change | None = None
 
     @property
     def peers(self) -> frozenset[str] | None:

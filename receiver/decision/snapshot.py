@@ -24,7 +24,8 @@ from actions.execution.rate_limits import Counted
 from actions.execution.records import Attempts, Breaker, Claim
 from actions.place import Place
 from receiver.controls import arming, overrides, records
-from receiver.controls.records import Arming, Override
+from receiver.controls.changes import ChangeRecords
+from receiver.controls.records import Arming, Change, Override
 from receiver.db.database import Database
 from receiver.decision.alerting import AlertingReader, AlertReports
 from receiver.decision.model import Snapshot
@@ -62,7 +63,7 @@ class _Records:
     """The service's records about some subjects, read in one transaction.
 
     `attempts` are by target, group and playbook, a run's `own` steps by its id, `reserved` by
-    owner, `reported` and `seen` by group.
+    owner, `reported`, `seen` and `announced` by group.
     """
 
     paused: bool | None
@@ -78,6 +79,7 @@ class _Records:
     reserved: Mapping[str, Mapping[str, frozenset[str]]]
     reported: Mapping[str | None, Sequence[AlertingInstance]]
     seen: Mapping[str | None, Sequence[SeenVersion]]
+    announced: Mapping[str | None, Change | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,7 @@ class SnapshotReader:
     arming_required: bool
     episodes: Callable[[Sequence[str]], Mapping[str, Episode]]
     versions: VersionRecords = field(default_factory=VersionRecords)
+    announced: ChangeRecords = field(default_factory=ChangeRecords)
 
     def begin(self, place: Place, subjects: Sequence[Subject], now: float) -> "GroupSnapshot":
         """The snapshot of a place at `now` (epoch seconds).
@@ -192,6 +195,7 @@ class GroupSnapshot:
             reserved=known.reserved[subject.owner],
             alerting=self._alerting(subject, known),
             seen=known.seen[target.group],
+            announced=known.announced[target.group],
         )
 
     def with_peers(self, subject: Subject, snapshot: Snapshot) -> Snapshot:
@@ -267,6 +271,10 @@ class GroupSnapshot:
             },
             seen={
                 group: self.reader.versions.read(connection, place, group or "")
+                for group in {subject.target.group for subject in self.subjects}
+            },
+            announced={
+                group: self.reader.announced.newest(connection, place, group, self.now)
                 for group in {subject.target.group for subject in self.subjects}
             },
         )

@@ -112,6 +112,17 @@ class RunFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChangeFacts:
+    """The newest change of the target's group that is known: a deploy, say; infinite without one.
+
+    It was announced, or is the newest launch-template version's; an unfinished instance refresh is
+    0 minutes ago.
+    """
+
+    minutes_ago: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """All facts that a condition may read; None is unknown, and so is a missing fact."""
 
@@ -121,6 +132,7 @@ class Facts:
     labels: Mapping[str, str]
     facts: Mapping[str, float]
     run: RunFacts
+    change: ChangeFacts = ChangeFacts(minutes_ago=None)
 
 
 _TYPES = {str: DataType.STRING, float: DataType.FLOAT, bool: DataType.BOOLEAN}

@@ -26,6 +26,7 @@ _TABLE = {
     ("GET", "/api/v1/runs/{run_id}/captures/{name}"): "operator",
     ("POST", "/api/v1/pause"): "operator",
     ("POST", "/api/v1/resume"): "operator",
+    ("POST", "/api/v1/changes"): "operator",
     ("GET", "/api/v1/overrides"): "viewer",
     ("POST", "/api/v1/overrides"): "operator",
     ("DELETE", "/api/v1/overrides/{override_id}"): "operator",

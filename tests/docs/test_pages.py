@@ -9,7 +9,18 @@ from fastapi.routing import APIRoute
 from ruamel.yaml import YAML
 
 from actions.reasons import Reason
-from receiver.api import arming, audit, control, health, model, overrides, reports, runs, sns
+from receiver.api import (
+    arming,
+    audit,
+    changes,
+    control,
+    health,
+    model,
+    overrides,
+    reports,
+    runs,
+    sns,
+)
 from receiver.chat import endpoint
 from receiver.cli.main import cli
 from receiver.cli.reference import pages, refusals
@@ -66,6 +77,7 @@ def test_every_call_is_described_with_its_role() -> None:
             control,
             arming,
             sns,
+            changes,
             overrides,
             audit,
             reports,

@@ -91,8 +91,9 @@ def require_no_other_change(inputs: GuardInput) -> str | Refusal:
         return Refusal(Reason.STATE_UNKNOWN, detail)
     if changes := [*changes, *_changes_in_group(inputs.snapshot)]:
         return Refusal(Reason.CHANGE_IN_PROGRESS, "; ".join(changes))
-    age_s = inputs.snapshot.trail_age_s
-    return f"no other change in progress{f', {age_s:.0f} s ago' if age_s else ''}"
+    age_s, announced = inputs.snapshot.trail_age_s, inputs.snapshot.announced
+    told = announced.told(inputs.now) if announced else ""
+    return f"no other change in progress{f', {age_s:.0f} s ago' if age_s else ''}{told}"
 
 
 def _changes_in_group(snapshot: Snapshot) -> Iterator[str]:

@@ -1,0 +1,54 @@
+"""Changes that others announce, such as a deploy: kept in the audit, newest by group.
+
+An alert soon after a change is likely its effect, which a step on a host does not mend.
+"""
+
+import json
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, func, select
+
+from actions.audit import log
+from actions.place import Place
+from actions.tables import audit
+from receiver.controls.records import Change
+
+ANNOUNCED = "change_announced"
+
+
+def announce(connection: Connection, change: Change, by: str, now: float) -> None:
+    """Record the change."""
+    detail = {"at": change.at, "what": change.what, "group": change.group, **vars(change.place)}
+    log.append(connection, now, log.Event(actor=by, event=ANNOUNCED, detail=detail))
+
+
+@dataclass
+class ChangeRecords:
+    """The newest change of each group and place; each record is read once."""
+
+    _newest: dict[tuple[Place, str], Change] = field(default_factory=dict, init=False)
+    _seq: int = field(default=0, init=False)
+
+    def newest(
+        self, connection: Connection, place: Place, group: str | None, now: float
+    ) -> Change | None:
+        """The newest change up to `now` of the group, or of all of its place."""
+        self._read_new(connection)
+        found = [self._newest.get((place, name)) for name in {group or "", ""}]
+        past = [change for change in found if change is not None and change.at <= now]
+        return max(past, key=lambda change: change.at, default=None)
+
+    def _read_new(self, connection: Connection) -> None:
+        # Records are committed in their order.
+        last = connection.execute(select(func.max(audit.c.seq))).scalar() or 0
+        query = select(audit.c.detail).where(
+            audit.c.seq > self._seq, audit.c.seq <= last, audit.c.event == ANNOUNCED
+        )
+        for text in connection.execute(query.order_by(audit.c.seq)).scalars():
+            told = json.loads(text)
+            place = Place(told["account"], told["region"])
+            change = Change(at=told["at"], what=told["what"], place=place, group=told["group"])
+            before = self._newest.get((place, change.group))
+            if before is None or before.at <= change.at:
+                self._newest[place, change.group] = change
+        self._seq = last
