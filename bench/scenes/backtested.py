@@ -31,8 +31,8 @@ from bench.scenes.scenarios import build_scenes
 from bench.scenes.scene import Scene, Setting
 from demo.aws.clients import clients
 from receiver.playbooks.loader import load
-from receiver.runs import search
 from receiver.runs.model import GuardResult
+from receiver.runs.queries import search
 
 # Incidents that one Prometheus holds.
 _BATCH = 24
