@@ -41,7 +41,7 @@ def test_a_night(service: Live, capsys: pytest.CaptureFixture[str]) -> None:
     assert run["id"] in _told(capsys, "runs", "--state", "awaiting_approval", "--target", one)
     assert f"{run['id']}  asking  {one}  awaiting_approval" in _told(capsys, "why", one[:9])
     told = _told(capsys, "approve", run["id"], "go", "--yes")
-    assert told.splitlines()[0].startswith(f"asking: {run['plan']['action']} on {one}")
+    assert told.splitlines()[0] == run["question"]
     service.until(run["id"], "succeeded")
     assert run["plan"]["action"] in _told(capsys, "why", one)
     assert f"instance_id={other}" in _told(capsys, "hold", other, "mine", "--for", "1h")

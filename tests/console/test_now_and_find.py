@@ -248,10 +248,11 @@ def test_a_run_is_found(visitor: Visitor, query: str, count: int) -> None:
 
 
 def test_a_run_is_found_by_its_letters_and_its_people(visitor: Visitor) -> None:
-    """By the six letters that lists show, by the start, and by who answered."""
+    """By the six letters that lists show, by the start, by its address, and by who answered."""
     run = visitor.service.asking(HOSTS[0])
     assert "No run matches" in visitor.get(f"/runs?q={run['id']}x").text
-    for text in (run["id"][-6:], run["id"][:14].lower()):
+    address = run["plan"]["consequences"]["address"]
+    for text in (run["id"][-6:], run["id"][:14].lower(), address):
         assert run["id"] in visitor.get(f"/runs?q={text}").text
     visitor.get(f"/runs?q={run['id']}")
     fields = {f"run-{run['id']}": run["plan"]["digest"], "action": "deny", "comment": "not now"}

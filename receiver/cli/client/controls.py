@@ -1,8 +1,6 @@
 """`smartcloudops pause`, `resume`, `hold` and `approve`: a person's orders to a running service."""
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import click
 
@@ -63,19 +61,12 @@ def approve_command(*, run: str, comment: str, yes: bool) -> None:
         story = get(configured, f"/api/v1/runs/{run}")
         if story["state"] != "awaiting_approval" or story["plan"] is None:
             raise FailedError(f"{run} waits for nobody: it is {story['state']}")
-        echo(_question(story))
+        echo(story["question"])
         if not yes:
             click.confirm("Approve?", abort=True, err=True)
         body = {"comment": comment, "plan": story["plan"]["digest"]}
         answered = post(configured, f"/api/v1/runs/{run}/approve", body)
     echo(f"approved; {run} is {answered['state']}")
-
-
-def _question(story: Mapping[str, Any]) -> str:
-    plan = story["plan"]
-    return (
-        f"{story['playbook']}: {plan['action']} on {plan['target']} {plan['params'] or ''}".strip()
-    )
 
 
 def _switch(path: str, comment: str, account: str | None, region: str | None) -> None:

@@ -1,7 +1,8 @@
 """The text by which a search finds a run, in a narrow table: a row of `runs` has the evidence.
 
-It has the run's id, the values of its alert's labels, its target and group, its playbook, the
-reason of a refusal, and the people who had to do with it.
+It has the run's id, the values of its alert's labels, its target and group, the target's name and
+address where a plan was made, its playbook, the reason of a refusal, and the people who had to do
+with it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,6 +64,8 @@ def _words_of(changed: Mapping[str, Any]) -> Sequence[str]:
     words = [str(changed[name]) for name in names if changed.get(name)]
     if reason := changed.get("refusal"):
         words.append(str(reason).replace("_", " "))
+    if plan := changed.get("plan"):
+        words += [plan.consequences.name, plan.consequences.address]
     if request := changed.get("request"):
         words += [request.by, request.person]
     return words
