@@ -59,11 +59,14 @@ def _sentences(plan: StoredPlan) -> Iterator[str]:
 
 
 def _duration(plan: StoredPlan) -> str:
-    action = find_action(plan.action)
+    action, known = find_action(plan.action), plan.consequences
+    if known.took_s is not None:
+        times = "time" if known.times == 1 else f"{known.times} times"
+        return f"Takes about {_span(known.took_s)}, as the last {times}."
     watched = f"recovery is watched for up to {_span(plan.verify.timeout_s)}"
     if not action.takes_up_to_s:
         return f"{watched.capitalize()}."
-    return f"Takes up to {_span(action.takes_up_to_s)}, then {watched}."
+    return f"AWS may take up to {_span(action.takes_up_to_s)}, then {watched}."
 
 
 def _undone(plan: StoredPlan) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
 import structlog
@@ -19,7 +20,8 @@ from receiver.evidence.plot_data import plot_series, shorten, thin
 from receiver.evidence.promql_recheck import conditions_of
 from receiver.evidence.range_queries import plotted
 from receiver.runs import relapses
-from receiver.runs.model import GuardResult, Run, State
+from receiver.runs.model import GuardResult, Run, State, StoredPlan
+from receiver.runs.queries import stats
 from receiver.runs.transitions import Transition
 from receiver.workflow.lifecycle import Lifecycle
 from receiver.workflow.step_results import has_run, wait_on_s
@@ -137,8 +139,9 @@ class DecisionWriter:
     def _store_plan(self, run: Run, decision: Act | Ask, changes: dict[str, Any]) -> None:
         plan, acts = decision.plan, isinstance(decision, Act)
         lasts_s = plan.playbook.approval_s
+        stored = to_stored(plan, run.id, run.labels)
         changes |= {
-            "plan": to_stored(plan, run.id, run.labels),
+            "plan": stored if acts else self._with_times(stored),
             "approval": replace(run.approval, used=True) if acts and run.approval else None,
             "next_rung": plan.rung + acts,
             "steps_begun": run.steps_begun + acts,
@@ -151,6 +154,15 @@ class DecisionWriter:
             self.lifecycle.begin(run, changes)
         else:
             self.lifecycle.ask(run, lasts_s, changes | {"approvals": []})
+
+    def _with_times(self, plan: StoredPlan) -> StoredPlan:
+        """The plan, with how long its step took before, which a person is told."""
+        with self.lifecycle.database.read() as connection:
+            times = stats.recovery_times(connection, plan.playbook, plan.action)
+        if not times:
+            return plan
+        took = replace(plan.consequences, took_s=median(times), times=len(times))
+        return replace(plan, consequences=took)
 
     def _wait_for_resume(self, run: Run) -> None:
         """Keep the approved plan waiting, because the service was paused after the approval."""

@@ -125,7 +125,7 @@ def _is_anything_broken_that_nobody_is_on(night: Night, _: dict[str, Any]) -> No
 def _what_if_i_approve(night: Night, run: dict[str, Any]) -> None:
     night.click(f"manual run on {HOSTS[5]}")
     expect(night.page.locator("p.question")).to_have_text(run["question"])
-    assert "stay in service; the limit is 1. Takes up to" in run["question"]
+    assert "stay in service; the limit is 1. AWS may take up to" in run["question"]
 
 
 def _why_was_nothing_done_for_a_host(night: Night, _: dict[str, Any]) -> None:

@@ -43,6 +43,8 @@ def test_both_decisions_of_an_approved_run_are_told_in_order(visitor: Visitor) -
     visitor.service.approve(run)
     visitor.service.until(run["id"], "succeeded")
     told = [text for text in _story(visitor, run["id"]) if not text.startswith("Evidence")]
+    # The reasons of the second verdict are those of the first.
+    assert visitor.page.text.count("up holds") == 1
     assert told == [
         "Started manually by operator",
         f"Decided: ask a person, reboot instance on {HOSTS[0]}",
@@ -87,6 +89,8 @@ def test_the_question_tells_its_consequences_everywhere(visitor: Visitor) -> Non
     assert "in web-asg? " in run["question"]
     assert " of " in run["question"].split("stay in service")[0]
     assert "If it does not help: a person is needed." in run["question"]
+    # An earlier test has approved such a run.
+    assert "Takes about" in run["question"]
     for path in ("/", f"/runs/{run['id']}"):
         assert run["question"] in unescape(visitor.get(path).text)
     visitor.submit(f"/runs/{run['id']}/deny", comment="no", digest=visitor.digest())

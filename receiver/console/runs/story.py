@@ -64,6 +64,7 @@ def tell(connection: Connection, run: Mapping[str, Any]) -> list[Event]:
 
 
 def _of_records(records: Sequence[Any], run: Mapping[str, Any]) -> Iterator[Event]:
+    told, since = None, None
     for record in records:
         name, at = record["event"], rfc3339(record["at"]) or ""
         detail = json.loads(record["detail"])
@@ -74,8 +75,11 @@ def _of_records(records: Sequence[Any], run: Mapping[str, Any]) -> Iterator[Even
             by = {"by": record["actor"], "comment": detail.get("comment")}
             yield Event(kind="person", at=at, title=title, tone=tone, data=by)
         if name.startswith("run_") and detail.get("gates"):
-            yield _decision(at, State(detail["state"]), detail)
-        if name == "run_verifying" and detail.get("recovered_since"):
+            reasons = (detail.get("verdict") or {}).get("contributions")
+            same, told = bool(reasons) and reasons == told, reasons or told
+            yield _decision(at, State(detail["state"]), detail | {"same_verdict": same})
+        before, since = since, detail.get("recovered_since") if name == "run_verifying" else since
+        if since is not None and before != since:
             yield Event(kind="recovering", at=at, title="The target looks recovered", tone="good")
         if name == "recovery_did_not_last":
             yield Event(kind="recovering", at=at, title="The recovery did not last", tone="bad")
@@ -96,6 +100,8 @@ def _decision(at: str, state: State, detail: Mapping[str, Any]) -> Event:
     tone = {State.ACTING: "busy", State.AWAITING_APPROVAL: "wait"}.get(state, "quiet")
     data = {
         "verdict": detail.get("verdict"),
+        # Its reasons are told once.
+        "same_verdict": detail.get("same_verdict", False),
         "gates": detail["gates"],
         "stopped": stopped[0] if stopped else None,
         "plan": plan or None,

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from actions.tables import intents
 from receiver.db.tables import runs
+from receiver.runs.model import State
 from receiver.runtime.rfc3339 import DAY_S
+
+_TIMES_MOST = 20
 
 
 def count_by_state(connection: Connection, since: float) -> Mapping[str, int]:
@@ -66,3 +70,20 @@ def _period(
     )
     rows = connection.execute(query.group_by(*keys))
     return Period(start=start, counts={(row.state, row.refusal): row.runs for row in rows})
+
+
+def recovery_times(connection: Connection, playbook: str, action: str) -> Sequence[float]:
+    """Seconds from the step to the recovery, of the playbook's last runs that recovered by it."""
+    query = (
+        select(runs.c.ended_at - intents.c.started_at)
+        .join(intents, intents.c.run_id == runs.c.id)
+        .where(
+            runs.c.playbook == playbook,
+            runs.c.state == State.SUCCEEDED,
+            intents.c.action == action,
+            intents.c.undoes.is_(None),
+        )
+        .order_by(runs.c.id.desc())
+        .limit(_TIMES_MOST)
+    )
+    return connection.scalars(query).all()
