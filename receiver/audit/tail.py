@@ -65,10 +65,9 @@ class AuditTail:
 
     def catch_up(self) -> None:
         """Pass on all new records."""
-        position = self._position()
         records: Sequence[Record] | None = None
         while records is None or records:
-            records = self._read(position)
+            records = self._read()
             for record in records:
                 if self._periodic.stopping.is_set():
                     return
@@ -96,36 +95,35 @@ class AuditTail:
         except Exception:
             _logger.exception("audit_read_failed", reader=self.name)
 
-    def _position(self) -> int:
-        """The stored position. A new tail starts at the end: it does not pass on past records."""
+    def _read(self) -> Sequence[Record]:
+        """The next records. A new tail starts at the end: it does not pass on past records."""
         with self.database.read() as connection:
-            position = self._stored_position(connection)
-        if position is not None:
-            return position
-        with self.database.write() as connection:
-            position = self._stored_position(connection)
-            if position is None:
-                position = int(connection.execute(select(audit_head.c.seq)).scalar_one())
-                connection.execute(insert(followers).values(name=self.name, seq=position))
-        return position
-
-    def _stored_position(self, connection: Connection) -> int | None:
-        query = select(followers.c.seq).where(followers.c.name == self.name)
-        return connection.execute(query).scalar_one_or_none()
-
-    def _read(self, position: int) -> Sequence[Record]:
-        since = max(position, self._read_to)
-        with self.database.read() as connection:
-            head = connection.execute(select(audit_head.c.seq)).scalar_one()
+            position = self._position(connection)
+            head = int(connection.execute(select(audit_head.c.seq)).scalar_one())
+            since = max(head if position is None else position, self._read_to)
             new = (audit.c.seq > since, audit.c.seq <= head, audit.c.event.in_(self.events))
             query = select(audit).where(*new).order_by(audit.c.seq).limit(_BATCH)
-            records = [_record(dict(row)) for row in connection.execute(query).mappings()]
+            # The chain's head tells that there is nothing.
+            rows = connection.execute(query).mappings().all() if head > since else ()
+        records = [_record(dict(row)) for row in rows]
         if not records:
             self._read_to = head
-            if head - position > _SKIPPED_MAX:
+            if position is None:
+                self._begin_at(head)
+            elif head - position > _SKIPPED_MAX:
                 with self.database.write() as connection:
                     self._claim(connection, head)
         return records
+
+    def _begin_at(self, head: int) -> None:
+        with self.database.write() as connection:
+            if self._position(connection) is None:
+                connection.execute(insert(followers).values(name=self.name, seq=head))
+
+    def _position(self, connection: Connection) -> int | None:
+        """The stored position: the last record that any process passed on."""
+        query = select(followers.c.seq).where(followers.c.name == self.name)
+        return connection.execute(query).scalar_one_or_none()
 
     def _claim(self, connection: Connection, seq: int) -> bool:
         """Move the position to this record. Returns False where another process did."""

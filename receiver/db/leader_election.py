@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Float, Row, cast, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from receiver.db.database import Database
@@ -119,8 +119,8 @@ class LeaseElector:
     def write(self, *, synced: bool = True) -> Iterator[Connection]:
         """A write transaction of the leader. Raises NotLeadingError."""
         with self.database.write(synced=synced) as connection:
-            row = connection.execute(select(leadership)).one()
-            if (row.holder, row.term) != (self.name, self._term) or _clock(connection) > row.until:
+            row = _lease(connection)
+            if (row.holder, row.term) != (self.name, self._term) or row.now > row.until:
                 raise NotLeadingError
             yield connection
 
@@ -146,12 +146,12 @@ class LeaseElector:
     def _acquire(self) -> bool:
         """Take or renew the lease. Returns False while another receiver holds it."""
         with self.database.write() as connection:
-            row, now = connection.execute(select(leadership)).one(), _clock(connection)
-            expired = now > row.until
+            row = _lease(connection)
+            expired = row.now > row.until
             if not expired and row.holder != self.name:
                 return False
             term = row.term + 1 if expired else row.term
-            values = {"holder": self.name, "term": term, "until": now + _LEASE_S}
+            values = {"holder": self.name, "term": term, "until": row.now + _LEASE_S}
             connection.execute(update(leadership).values(values))
         self._term = term
         return True
@@ -201,11 +201,10 @@ def _now() -> float:
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
-def _clock(connection: Connection) -> float:
-    """The database's time, shared by all receivers, in epoch seconds."""
-    return float(
-        connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one()
-    )
+def _lease(connection: Connection) -> Row[Any]:
+    """The lease, and as `now` the database's time, which all receivers share, in epoch seconds."""
+    now = cast(func.extract("epoch", func.clock_timestamp()), Float)
+    return connection.execute(select(leadership, now.label("now"))).one()
 
 
 def make_leadership(state: Database) -> Leadership:

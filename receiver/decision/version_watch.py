@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from actions.audit import log
@@ -20,8 +20,9 @@ from actions.aws.groups import Group
 from actions.aws.tags import OPT_IN_TAG
 from actions.aws.target_errors import NotActionableError
 from actions.place import HOME, Place
-from actions.tables import audit
+from actions.tables import audit, is_at
 from receiver.db.database import Database
+from receiver.db.tables import runs
 from receiver.decision.versions import SeenVersion, version_of
 from receiver.runs import store
 from receiver.runtime.periodic import Periodic
@@ -30,8 +31,8 @@ from receiver.runtime.rfc3339 import DAY_S
 _log = structlog.get_logger()
 HEALTHY, ILL = "version_healthy", "version_ill"
 _EVERY_S, _PROVEN_AFTER_S, _ALERTING_S = 30.0, 300.0, 300.0
-# So many groups are read a second, at most: 500 groups take a look every two minutes.
-_GROUPS_PER_S = 4.0
+# So many groups are read a second, at most: 500 groups take a look every four minutes.
+_GROUPS_PER_S = 2.0
 # After a break of more intervals nobody knows what happened meanwhile.
 _BREAK = 3
 # A record is repeated, so that it outlives the retention of the audit.
@@ -54,16 +55,16 @@ class VersionRecords:
 
     def read(self, connection: Connection, place: Place, group: str) -> Sequence[SeenVersion]:
         """Raises SQLAlchemyError."""
-        self._read_new(connection)
+        self.read_new(connection)
         wanted = (place.account, place.region, group)
         return [version for key, (version, _) in list(self._seen.items()) if key[:3] == wanted]
 
-    def recorded(self, connection: Connection, key: _Key) -> tuple[SeenVersion, float] | None:
-        """The last record of this group, template and version, and its time."""
-        self._read_new(connection)
+    def recorded(self, key: _Key) -> tuple[SeenVersion, float] | None:
+        """The last record of this group, template and version that was read, and its time."""
         return self._seen.get(key)
 
-    def _read_new(self, connection: Connection) -> None:
+    def read_new(self, connection: Connection) -> None:
+        """Raises SQLAlchemyError."""
         query = select(audit).where(audit.c.seq > self._seq, audit.c.event.in_((HEALTHY, ILL)))
         for row in connection.execute(query.order_by(audit.c.seq)).mappings():
             detail = json.loads(row["detail"])
@@ -141,25 +142,29 @@ class VersionWatch:
         if now - self._looked_at.get(place, 0.0) > _BREAK * self._every_s:
             since = {}
         self._looked_at[place] = now
+        self.records.read_new(connection)
+        recent = now - _ALERTING_S
+        alerting = _groups_with_alerts(connection, place, recent)
         looked: dict[_Key, bool] = {}
         for group in groups:
-            reports = store.alerting_instances(connection, place, group.name, now - _ALERTING_S)
-            looked |= _looks(place, group, {report.instance_id for report in reports})
+            ill = set[str]()
+            if group.name in alerting:
+                reports = store.alerting_instances(connection, place, group.name, recent)
+                ill = {report.instance_id for report in reports}
+            looked |= _looks(place, group, ill)
         well = {key for key, healthy in looked.items() if healthy}
         elsewhere = {key: at for key, at in self._since.items() if key[:2] != here}
         self._since = elsewhere | {key: since.get(key, now) for key in well}
         events = [
             event
             for key, healthy in looked.items()
-            if (event := self._event(connection, key, healthy=healthy, now=now))
+            if (event := self._event(key, healthy=healthy, now=now))
         ]
         log.append(connection, now, *events)
 
-    def _event(
-        self, connection: Connection, key: _Key, *, healthy: bool, now: float
-    ) -> log.Event | None:
+    def _event(self, key: _Key, *, healthy: bool, now: float) -> log.Event | None:
         """The record that is new about this version, or None."""
-        before = self.records.recorded(connection, key)
+        before = self.records.recorded(key)
         since = self._since.get(key, now)
         if healthy and now - since >= _PROVEN_AFTER_S:
             known = before is not None and before[0].healthy and now - before[1] < _REPEAT_S
@@ -170,6 +175,14 @@ class VersionWatch:
         if not healthy and before is not None and before[0].healthy:
             return _event_of(ILL, key, before[0].since)
         return None
+
+
+def _groups_with_alerts(
+    connection: Connection, place: Place, since: float
+) -> Collection[str | None]:
+    here = or_(runs.c.account.is_(None), is_at(runs, place))
+    query = select(runs.c.group_name).where(runs.c.received_at >= since, here)
+    return set(connection.scalars(query.distinct()))
 
 
 def _looks(place: Place, group: Group, alerting: Collection[str]) -> Iterator[tuple[_Key, bool]]:

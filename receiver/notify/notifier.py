@@ -72,7 +72,7 @@ class Notifier:
         now = self.clock()
         with self.database.read() as connection:
             due = outbox.due(connection, now, _BATCH)
-            sent = outbox.sent_keys(connection, now - _DEDUPLICATE_S)
+            sent = outbox.sent_keys(connection, now - _DEDUPLICATE_S) if due else set()
             held = outbox.held(connection, _SUMMARY_MAX)
         repeats = []
         for message in due:

@@ -7,6 +7,7 @@ of the run does nothing.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -16,11 +17,13 @@ from functools import partial
 from uuid import uuid4
 
 import structlog
-from dbos import DBOS, DBOSClient, DBOSConfig
+from dbos import DBOS, DBOSClient, DBOSConfig, Queue
 from dbos._core import execute_dequeued_workflow
 from dbos._enqueue_options import EnqueueOptions, build_enqueue_status
 from sqlalchemy import Connection
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+
+from receiver.runtime.periodic import Periodic
 
 _log = structlog.get_logger()
 _APPLICATION = "smartcloudops"
@@ -30,8 +33,12 @@ _WORKFLOW = "phase"
 # phases that an earlier one left.
 _VERSION = "1"
 _EXECUTOR = "local"
-# Only delayed phases, and those that another receiver stored, wait for this poll.
-_POLL_S = 0.25
+# Only delayed phases, and those that another receiver stored, wait for a poll, which takes about 4
+# ms of CPU time: polls are rare unless a phase is due soon.
+_POLL_S, _IDLE_POLL_S = 0.25, 2.0
+_SOON_S, _LATE_S = 60.0, 10.0
+# DBOS's messages and its own queue, which nothing here uses, are looked at this often.
+_MESSAGES_S, _OWN_QUEUE_S = 0.25, 60.0
 _RECONNECT_S = 1.0
 
 
@@ -88,6 +95,7 @@ class DurableQueue:
     _engine: DBOS | None = field(default=None, init=False)
     _ready: threading.Event = field(default_factory=threading.Event, init=False)
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
+    _polling: "_Polling | None" = field(default=None, init=False)
 
     def connect(self) -> None:
         """Allow `enqueue`, even in a process that does not run phases."""
@@ -105,6 +113,7 @@ class DurableQueue:
             log_level="WARNING",
             enable_otlp=False,
             max_executor_threads=self.workers,
+            notification_coalesce_sec=_MESSAGES_S,
         )
         try:
             self._launch(config)
@@ -125,7 +134,10 @@ class DurableQueue:
             self._handle(Phase.parse(text))
 
         DBOS.launch()
-        DBOS.register_queue(_QUEUE, worker_concurrency=self.workers, polling_interval_sec=_POLL_S)
+        engine._registry.get_internal_queue()._polling_interval_sec = _OWN_QUEUE_S
+        limit, every_s = self.workers, _POLL_S
+        queue = DBOS.register_queue(_QUEUE, worker_concurrency=limit, polling_interval_sec=every_s)
+        self._polling = _Polling(queue)
         self._engine = engine
 
     def _handle(self, phase: Phase) -> None:
@@ -146,6 +158,8 @@ class DurableQueue:
         """Finish running phases within ten seconds; the next start resumes all others."""
         self._stopping.set()
         self._engine = None
+        if self._polling:
+            self._polling.periodic.stop()
         DBOS.destroy(workflow_completion_timeout_sec=10, destroy_registry=True)
 
     def disconnect(self) -> None:
@@ -178,6 +192,8 @@ class DurableQueue:
         options = _options(phase)
         if delay_s > 0:
             options["delay_seconds"] = delay_s
+            if self._polling is not None:
+                self._polling.expect(delay_s)
         self._connected().enqueue_in_transaction(connection, options, phase.id)
 
     def begin(self, connection: Connection, phase: Phase) -> Callable[[], object]:
@@ -198,6 +214,32 @@ class DurableQueue:
         engine._sys_db.init_workflow_with_connection(status, connection, creator_xid=owner)
         # A new context, because inside a running phase DBOS would take this phase for its child.
         return partial(Context().run, execute_dequeued_workflow, engine, status, owner)
+
+
+@dataclass
+class _Polling:
+    """Polls the queue often while a phase is due soon; after a start also for what was left."""
+
+    queue: Queue
+    _until: float = field(default_factory=lambda: time.monotonic() + _SOON_S, init=False)
+    _every_s: float = field(default=_POLL_S, init=False)
+
+    def __post_init__(self) -> None:
+        self.periodic = Periodic("queue_polling", 1.0, self._adapt)
+        self.periodic.start()
+
+    def expect(self, delay_s: float) -> None:
+        if delay_s <= _SOON_S:
+            self._until = max(self._until, time.monotonic() + delay_s + _LATE_S)
+
+    def _adapt(self) -> None:
+        every_s = _POLL_S if time.monotonic() < self._until else _IDLE_POLL_S
+        try:
+            if every_s != self._every_s:
+                self.queue.set_polling_interval_sec(every_s)
+                self._every_s = every_s
+        except SQLAlchemyError as error:
+            _log.warning("queue_polling_unchanged", error=type(error).__name__)
 
 
 def _options(phase: Phase) -> EnqueueOptions:

@@ -220,7 +220,12 @@ class Whole:
 
     def in_flight(self) -> list[Run]:
         flying = (State.ACTING, State.VERIFYING, State.ROLLING_BACK)
-        return [run for run in self.runs() if run.state in flying]
+        with self.state.read() as connection:
+            return [
+                run
+                for state in flying
+                for run in search.list_runs(connection, search.RunFilter(state=state))
+            ]
 
     def _judge(self, evidence: Evidence, roles: Collection[str]) -> Verdict:
         del roles
