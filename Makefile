@@ -31,7 +31,7 @@ browser: $(STAMP) ## Chromium for the console's tests: found, or fetched into .t
 	@$(BIN)/python -m demo.stack.chromium
 
 places: $(STAMP) ## ten thousand alerts in accounts and regions that look alike
-	$(BIN)/pytest --hypothesis-profile fuzz --hypothesis-show-statistics --timeout 7200 tests/end_to_end/test_several_accounts.py
+	$(BIN)/pytest --hypothesis-profile fuzz --timeout 7200 tests/end_to_end/test_several_accounts.py
 
 fuzz: $(STAMP) ## the tests with hostile inputs, with a hundred times as many inputs
 	$(BIN)/pytest -n 2 --hypothesis-profile fuzz --timeout 3600 tests/end_to_end/test_fuzz.py tests/actions/audit/test_fuzz.py \

@@ -13,6 +13,8 @@ from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshabl
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
+from actions.aws.tags import OPT_IN_TAG
+
 _CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
 # A role that was assumed by another role lasts an hour at most:
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#iam-term-role-chaining
@@ -33,11 +35,15 @@ class UnknownPlaceError(BotoCoreError):
 
 @dataclass(frozen=True, kw_only=True)
 class AccountAccess:
-    """How an account is reached: by a role, or with None by the service's own credentials."""
+    """How an account is reached: by a role, or with None by the service's own credentials.
+
+    `opt_in_tag` is the tag that opts in there.
+    """
 
     account: str
     role_arn: str | None = None
     external_id: str | None = field(default=None, repr=False)
+    opt_in_tag: str = OPT_IN_TAG
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """The AWS clients that all other modules use; this module does not load boto3."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
+
+from actions.aws.tags import OPT_IN_TAG
 
 if TYPE_CHECKING:
     from types_boto3_autoscaling import AutoScalingClient
@@ -20,7 +22,7 @@ _run: ContextVar[str] = ContextVar("run", default="")
 
 @dataclass(frozen=True, kw_only=True)
 class Aws:
-    """Clients made once at start-up.
+    """Clients made once at start-up, and the tag that opts in what they may change.
 
     Clients named `_once` make exactly one attempt. The other clients repeat a call after a read
     time-out; a repeated call could reboot the host twice.
@@ -38,6 +40,12 @@ class Aws:
     # types-boto3 has no stubs of it among the extras that the project uses.
     arc_zonal_shift: Any
     s3: "S3Client"
+    opt_in_tag: str = OPT_IN_TAG
+
+    @classmethod
+    def names(cls) -> Sequence[str]:
+        """The names of the clients."""
+        return [field.name for field in fields(cls) if field.name != "opt_in_tag"]
 
 
 @contextmanager

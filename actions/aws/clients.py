@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
 from functools import partial
 from typing import Any, cast
 
@@ -18,6 +17,7 @@ from actions.aws.account_access import (
     UnknownPlaceError,
     credentials_for,
 )
+from actions.aws.call_budgets import SERVICES, CallBudgets
 from actions.aws.client_set import Aws, add_run_to_user_agent
 from actions.aws.service_models import new_session
 from actions.place import HOME, Place
@@ -68,7 +68,8 @@ class PlaceClients:
             self._sessions[place.account] = session
         of_account = self._sessions[place.account]
         make = _makers(of_account, self._pool, region=place.region)
-        return cast("Aws", _LazyClients(make, self._lock, sns=self._own.sns, s3=self._own.s3))
+        shared = {"sns": self._own.sns, "s3": self._own.s3, "opt_in_tag": access.opt_in_tag}
+        return cast("Aws", _LazyClients(make, self._lock, **shared))
 
 
 class _LazyClients:
@@ -106,13 +107,17 @@ def _makers(
     handler: Any = add_run_to_user_agent
     # Once for all places of an account.
     session.register("request-created", handler, unique_id="run")
+    budgets = CallBudgets()
 
-    def maker(field: str) -> Callable[[], Any]:
+    def make(field: str) -> Any:
         service = field.removesuffix("_once")
         config = shared if service == field else once
-        return partial(session.create_client, service.replace("_", "-"), region, config=config)
+        client: Any = session.create_client(service.replace("_", "-"), region, config=config)
+        if service in SERVICES:
+            client.meta.events.register("before-send", budgets)
+        return client
 
-    return {field.name: maker(field.name) for field in fields(Aws)}
+    return {name: partial(make, name) for name in Aws.names()}
 
 
 def connect_identity() -> tuple[Any, Any]:

@@ -30,6 +30,7 @@ from botocore.retries.standard import (
     TransientRetryableChecker,
 )
 
+from actions.aws.call_budgets import CallBudgetError
 from actions.aws.causes import Cause, Failure
 from actions.aws.target_errors import PartlyDoneError
 
@@ -46,7 +47,13 @@ _NOT_CONNECTED = (
     EndpointConnectionError,
     ProxyConnectionError,
 )
-_PASSING = (ConnectionError, HTTPClientError, CredentialRetrievalError, MetadataRetrievalError)
+_PASSING = (
+    CallBudgetError,
+    ConnectionError,
+    HTTPClientError,
+    CredentialRetrievalError,
+    MetadataRetrievalError,
+)
 _NO_ACCESS = (NoCredentialsError, PartialCredentialsError, UnauthorizedSSOTokenError)
 _SERVER_ERROR, _TOO_MANY = 500, 429
 _FORBIDDEN = frozenset({401, 403})

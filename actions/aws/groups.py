@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from actions.aws.client_set import Aws
 from actions.aws.instances import Instance, find_live, read_instance
-from actions.aws.tags import GROUP_TAG, labels_of
+from actions.aws.tags import GROUP_TAG, labels_of, read_tags
 from actions.aws.target_errors import NotActionableError, TargetGoneError, require_complete
 
 if TYPE_CHECKING:
@@ -141,13 +141,14 @@ def read_group(aws: Aws, name: str) -> Group:
     groups = [group for page in pages for group in page["AutoScalingGroups"]]
     if [group["AutoScalingGroupName"] for group in groups] != [name]:
         raise TargetGoneError(f"Auto Scaling group {name} does not exist")
-    return _group(groups[0])
+    return _group(groups[0], aws.opt_in_tag)
 
 
 def read_groups(aws: Aws) -> Sequence[Group]:
     """Every Auto Scaling group of the region, by name. botocore's errors pass through."""
     pages = aws.autoscaling.get_paginator("describe_auto_scaling_groups").paginate()
-    groups = [_group(group) for page in pages for group in page["AutoScalingGroups"]]
+    tag = aws.opt_in_tag
+    groups = [_group(group, tag) for page in pages for group in page["AutoScalingGroups"]]
     return sorted(groups, key=lambda group: group.name)
 
 
@@ -183,7 +184,7 @@ def find_member(aws: Aws, instance: Instance, recent: Group | None = None) -> tu
     return group, group.members[instance.id]
 
 
-def _group(answer: "GroupTypeDef") -> Group:
+def _group(answer: "GroupTypeDef", opt_in_tag: str) -> Group:
     """Parse a group; AWS sends each of its lists, even an empty one."""
     name = answer["AutoScalingGroupName"]
     # arn:aws:autoscaling:REGION:ACCOUNT:autoScalingGroup:…
@@ -199,7 +200,7 @@ def _group(answer: "GroupTypeDef") -> Group:
             members={member.id: member for member in members},
             target_groups=tuple(answer["TargetGroupARNs"]),
             suspended=frozenset(process["ProcessName"] for process in answer["SuspendedProcesses"]),
-            tags={tag["Key"]: tag["Value"] for tag in answer["Tags"]},
+            tags=read_tags(answer["Tags"], opt_in_tag),
             region=region,
             account=account,
             health_checks=frozenset(answer["HealthCheckType"].split(",")) | {"EC2"},

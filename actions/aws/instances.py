@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actions.aws.client_set import Aws
-from actions.aws.tags import GROUP_TAG, OPT_IN_TAG, labels_of
+from actions.aws.tags import GROUP_TAG, OPT_IN_TAG, labels_of, read_tags
 from actions.aws.target_errors import NotActionableError, TargetGoneError, require_complete
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _spot_requests(aws: Aws, instance_id: str) -> "list[SpotInstanceRequestTypeD
 
 def read_standalone(aws: Aws) -> Sequence[Instance]:
     """The opted-in live instances outside Auto Scaling groups. botocore's errors pass through."""
-    instances = find_live(aws, f"tag:{OPT_IN_TAG}", "true")
+    instances = find_live(aws, f"tag:{aws.opt_in_tag}", "true")
     return [
         instance
         for instance in instances
@@ -199,7 +199,7 @@ def _described(
     while True:
         answer = aws.ec2.describe_instances(**query)
         instances += [
-            _instance(instance, reservation.get("OwnerId", ""))
+            _instance(instance, reservation.get("OwnerId", ""), aws.opt_in_tag)
             for reservation in answer["Reservations"]
             for instance in reservation.get("Instances", [])
         ]
@@ -208,9 +208,9 @@ def _described(
         query["NextToken"] = answer["NextToken"]
 
 
-def _instance(answer: "InstanceTypeDef", account: str) -> Instance:
+def _instance(answer: "InstanceTypeDef", account: str, opt_in_tag: str) -> Instance:
     # AWS leaves them out where the instance has none.
-    tags = {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}
+    tags = read_tags(answer.get("Tags", []), opt_in_tag)
     with require_complete(answer["InstanceId"]):
         return Instance(
             id=answer["InstanceId"],

@@ -4,7 +4,7 @@ import copy
 import functools
 import io
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -42,8 +42,8 @@ def _templates(key: str) -> Mapping[str, Any]:
     once = Config(retries={"total_max_attempts": 1})
     make: Any = session.client
     return {
-        client.name: make(client.name.removesuffix("_once").replace("_", "-"), config=once)
-        for client in fields(Aws)
+        name: make(name.removesuffix("_once").replace("_", "-"), config=once)
+        for name in Aws.names()
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from actions.assurance.iam_policy import PolicyScope, build_policy
 from actions.aws.groups import GROUP_NAME
+from actions.aws.tags import OPT_IN_TAG
 from actions.catalog.ssm import capture, restart_service
 from actions.place import ACCOUNT, REGION
 from receiver.playbooks.choices import variants
@@ -74,6 +75,26 @@ def _named(playbooks: Playbooks) -> Collection[str]:
         for playbook in playbooks.items
     ]
     return {group for groups in named for group in groups} if all(named) else ()
+
+
+def with_opt_in_tag(policy: Mapping[str, Any], tag: str) -> Mapping[str, Any]:
+    """The policy for an account with this tag in place of OPT_IN_TAG."""
+
+    def named(condition: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+        default, own = f"/{OPT_IN_TAG}", f"/{tag}"
+        return {
+            operator: {
+                key.removesuffix(default) + own if key.endswith(default) else key: value
+                for key, value in keys.items()
+            }
+            for operator, keys in condition.items()
+        }
+
+    statements = [
+        part | {"Condition": named(part["Condition"])} if "Condition" in part else part
+        for part in policy["Statement"]
+    ]
+    return {**policy, "Statement": statements}
 
 
 def of_spoke(policy: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,7 +1,12 @@
 """Two accounts with two regions each, whose groups, addresses and names are all alike."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
+from actions.aws.client_set import Aws
+from actions.aws.tags import OPT_IN_TAG
 from actions.place import HOME, Place
 from demo.aws.clients import clients
 from demo.aws.emulator import Emulator
@@ -37,7 +42,12 @@ recheck: [vector(1)]
 class Places(Whole):
     """A receiver of the four places, each of which is an emulated AWS of its own."""
 
-    def __init__(self, folder: Path, accounts: str = ACCOUNTS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        accounts: str = ACCOUNTS,
+        opt_in_tags: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         (folder / "playbooks").mkdir()
         (folder / "playbooks" / "two.yaml").write_text(_GROWS)
         (folder / "accounts.yaml").write_text(accounts)
@@ -45,11 +55,16 @@ class Places(Whole):
         self.regions = {
             place: self.organization.add(place.account, place.region) for place in PLACES
         }
+
+        def at(place: Place) -> Aws:
+            tag = opt_in_tags.get(place.account, OPT_IN_TAG)
+            return replace(clients(self.regions[place]), opt_in_tag=tag)
+
         super().__init__(
             folder,
             playbook=PLAYBOOK,
             accounts=folder / "accounts.yaml",
-            aws_at=lambda place: self.clients() if place == HOME else clients(self.regions[place]),
+            aws_at=lambda place: self.clients() if place == HOME else at(place),
         )
         self.populate()
 

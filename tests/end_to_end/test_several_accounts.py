@@ -1,14 +1,17 @@
 """Accounts and regions in which everything has the same name: nothing of one reaches another."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actions.aws.tags import OPT_IN_TAG
 from actions.execution import claims, kill_switch
 from actions.execution.kill_switch import Pause
 from actions.place import HOME, Place
@@ -94,10 +97,10 @@ def _alerts(draw: st.DrawFn) -> Drawn:
     return Drawn(labels, lambda place: group or member_id(place, member), fitting)
 
 
-def test_no_label_leads_to_a_wrong_account_or_region() -> None:
+def test_no_label_leads_to_a_wrong_account_or_region(capsys: pytest.CaptureFixture[str]) -> None:
     """Acts happen where exactly one place has what the alert names, and nowhere else."""
     with tempfile.TemporaryDirectory() as folder:
-        places = Places(Path(folder))
+        places, counts = Places(Path(folder)), Counter[str]()
 
         @given(_alerts())
         @settings(max_examples=_EXAMPLES)
@@ -110,13 +113,14 @@ def test_no_label_leads_to_a_wrong_account_or_region() -> None:
             named = {(place, drawn.target(place)) for place in drawn.where}
             right = named if len(named) == 1 else set()
             assert places.acts() == right
-            # `make places` shows the share of each.
-            event("one act, in the right place" if right else "no act")
+            counts.update(alerts=1, acts=len(right))
             while places.in_flight():
                 places.pass_time(10)
 
         check()
         places.close()
+    with capsys.disabled():
+        click.echo(f" {counts['alerts']} alerts, {counts['acts']} acts, each in the right place")
 
 
 @pytest.mark.parametrize(
@@ -265,6 +269,23 @@ def test_an_account_has_a_mode_of_its_own_and_a_region_too(tmp_path: Path) -> No
     states = {run.place: run.state for run in places.runs()}
     assert (states[_HUB_EU], states[_SPOKE_US]) == (State.AWAITING_APPROVAL, State.OBSERVED)
     assert places.acts() == {(_HUB_US, member_id(_HUB_US, 0))}
+    places.close()
+
+
+def test_an_account_has_an_opt_in_tag_of_its_own(tmp_path: Path) -> None:
+    """What has the usual tag alone is not opted in there, and elsewhere it is."""
+    places = Places(tmp_path, opt_in_tags={SPOKE: "team:heal"})
+    world = places.at(_SPOKE_US).world
+    for tags in (each.tags for some in (world.groups, world.instances) for each in some.values()):
+        tags["team:heal"] = tags.pop(OPT_IN_TAG, "true")
+    for place in PLACES:
+        places.deliver_labels(labels_of(place, instance_id=member_id(place, 0), asg="web-asg"))
+    places.pass_time(5)
+    assert {run.place: run.refusal for run in places.runs() if run.refusal} == {
+        _SPOKE_EU: "target_unproven"
+    }
+    right = [place for place in PLACES if place != _SPOKE_EU]
+    assert places.acts() == {(place, member_id(place, 0)) for place in right}
     places.close()
 
 

@@ -52,6 +52,7 @@ def test_each_account_has_its_regions_and_its_limits(tmp_path: Path) -> None:
         ("[eu-west-1]", "[eu-west]", "String should match pattern"),
         ("    role_arn: arn:aws:iam::222222222222:role/smartcloudops\n", "", "needs a role_arn"),
         ("budget: 10%", "budget: 0%", "greater than 0"),
+        ("budget: 10%", "opt_in_tag: 'aws:mine'", "only AWS itself sets"),
         ("budget: 10%", "color: red", "Extra inputs"),
         ("budget: 10%", "modes: {us-east-1: auto}", "which regions has not"),
         ("[eu-west-1]", "[eu-west-1, eu-west-1]", "regions has a region twice"),

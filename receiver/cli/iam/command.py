@@ -43,13 +43,16 @@ def iam_policy(
         policy = iam_scope.narrowed_policy(playbooks, region=region, account=account, groups=groups)
     except iam_scope.ScopeError as error:
         raise BadInputError(str(error)) from None
+    accounts = load_accounts(loaded)
+    if side == "spoke" and account is None and accounts.has_own_tags:
+        raise BadInputError("give --account: an account has an opt_in_tag of its own")
+    policy = iam_scope.with_opt_in_tag(policy, accounts.opt_in_tag(account))
     if side == "spoke":
         policy = iam_scope.of_spoke(policy)
     if side == "hub":
-        accounts = load_accounts(loaded).accounts
-        roles = [account.role_arn for account in accounts if account.role_arn is not None]
+        roles = [each.role_arn for each in accounts.accounts if each.role_arn is not None]
         if not roles:
             raise BadInputError("SMARTCLOUDOPS_ACCOUNTS names no file with a role_arn")
-        own = any(account.role_arn is None for account in accounts)
+        own = any(each.role_arn is None for each in accounts.accounts)
         policy = iam_scope.of_hub(policy, roles, acts=own)
     echo(json.dumps(policy, indent=2))

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from actions.aws.account_access import AccountAccess
+from actions.aws.tags import OPT_IN_TAG
 from actions.place import ACCOUNT, HOME, REGION, Place
 from receiver.playbooks.loader import Finding, InvalidFilesError, findings
 from receiver.playbooks.yaml_source import YamlError, read
@@ -26,6 +27,8 @@ Region = Annotated[str, StringConstraints(pattern=rf"^{REGION.pattern}$")]
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
 _ROLE = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\x21-\x7e]+$"
 # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+# https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-tagging.html
+_TAG = r"^[A-Za-z0-9 _.:/=+@-]{1,127}$"
 _EXTERNAL_ID = r"^[A-Za-z0-9_+=,.@:/-]+$"
 
 
@@ -41,7 +44,8 @@ class Account(BaseModel):
     """An account. Without a `role_arn` it is the service's own.
 
     `name` stands for it where no token is needed. `mode` limits all runs there, `modes` those of a
-    region. `budget` is as SMARTCLOUDOPS_STANDALONE_BUDGET.
+    region. `opt_in_tag` has the value "true" on what may be changed there. `budget` is as
+    SMARTCLOUDOPS_STANDALONE_BUDGET.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -56,6 +60,7 @@ class Account(BaseModel):
     regions: Annotated[Sequence[Region], Field(min_length=1)]
     mode: Mode = Mode.AUTO
     modes: Mapping[Region, Mode] = {}
+    opt_in_tag: Annotated[str, StringConstraints(pattern=_TAG)] = OPT_IN_TAG
     budget: Annotated[float, BeforeValidator(_percent), Field(gt=0, le=100)] | None = None
 
     @model_validator(mode="after")
@@ -64,6 +69,8 @@ class Account(BaseModel):
             raise ValueError("role_arn is of another account than id")
         if self.external_id is not None and self.role_arn is None:
             raise ValueError("external_id needs a role_arn")
+        if self.opt_in_tag.startswith("aws:"):
+            raise ValueError("opt_in_tag: only AWS itself sets tags that begin with aws:")
         if unknown := set(self.modes) - set(self.regions):
             raise ValueError(f"modes has {min(unknown)}, which regions has not")
         if len(set(self.regions)) < len(self.regions):
@@ -104,7 +111,10 @@ class Accounts(BaseModel):
     def accesses(self) -> Sequence[AccountAccess]:
         return [
             AccountAccess(
-                account=account.id, role_arn=account.role_arn, external_id=account.external_id
+                account=account.id,
+                role_arn=account.role_arn,
+                external_id=account.external_id,
+                opt_in_tag=account.opt_in_tag,
             )
             for account in self.accounts
         ]
@@ -122,6 +132,15 @@ class Accounts(BaseModel):
         if account is None:
             return Mode.OBSERVE
         return min(account.mode, account.modes.get(place.region, Mode.AUTO), key=list(Mode).index)
+
+    def opt_in_tag(self, account: str | None) -> str:
+        """The tag of the account with this id, or of the service's own."""
+        tags = {each.id if each.role_arn else None: each.opt_in_tag for each in self.accounts}
+        return tags.get(account, tags.get(None, OPT_IN_TAG))
+
+    @property
+    def has_own_tags(self) -> bool:
+        return any(account.opt_in_tag != OPT_IN_TAG for account in self.accounts)
 
     @property
     def names(self) -> Mapping[Place, tuple[str, str]]:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from actions.aws import context, errors, group_activities, target_health
+from actions.aws.call_budgets import CallBudgetError
 from actions.aws.client_set import Aws
 from actions.aws.clients import AWS_ERRORS
 from actions.aws.context import ForeignChanges
@@ -217,8 +218,9 @@ class AwsReads:
             answer = AwsAnswer()
         except AWS_ERRORS as error:
             code = errors.classify(error).name
-            self.silence.since = self.silence.since or self.monotonic()
-            self.silence.error = code
+            if not isinstance(error, CallBudgetError):
+                self.silence.since = self.silence.since or self.monotonic()
+                self.silence.error = code
             _log.warning("aws_read_failed", error=code)
             if not guess:
                 self.on_unreadable(Source.AWS)

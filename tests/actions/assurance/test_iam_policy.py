@@ -118,6 +118,13 @@ def test_a_hub_assumes_its_spokes_and_a_spoke_does_not_page(
     playbooks = str(tmp_path / "playbooks")
     whole, of_spoke = _iam_policy(capsys, playbooks), _iam_policy(capsys, playbooks, "--spoke")
     assert _granted(of_spoke) == {name for name in _granted(whole) if not name.startswith("sns:")}
+    file.write_text(f"accounts:\n  - {spoke[:-1]}, opt_in_tag: 'team:heal'}}\n")
+    tagged = _iam_policy(capsys, playbooks, "--spoke", "--account", "2" * 12)
+    conditions = [part["Condition"] for part in tagged["Statement"] if "Condition" in part]
+    named = [key for part in conditions for keys in part.values() for key in keys]
+    assert {key.partition("/")[2] for key in named if "/" in key} == {"team:heal"}
+    with pytest.raises(SystemExit):
+        main(["iam-policy", playbooks, "--spoke"])
     only_assumes = _iam_policy(capsys, playbooks, "--hub")
     (assume,) = [part for part in only_assumes["Statement"] if part["Sid"] == "AssumeRoles"]
     assert (assume["Action"], assume["Resource"]) == (["sts:AssumeRole"], [role])
