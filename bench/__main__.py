@@ -24,6 +24,7 @@ _NAMED = (
     "ack_ratio_sqlite_c1",
     "ack_ratio_sqlite_c32",
     "ack_ratio_sqlite_c200",
+    "ack_ratio_postgres_c1",
     "ack_ratio_postgres_c32",
     "ack_p99_ratio_sqlite_c32",
     "webhook_to_aws_overhead_ms_p50",

@@ -1,9 +1,13 @@
 """Compares durable acknowledgements with those of an endpoint that does nothing.
 
-Each round loads both in turn; a figure is the median of the rounds' ratios.
+Each round loads both in turn; a figure is the median of the rounds' ratios. At one connection each
+acknowledgement waits for the disk, so a round also counts what the disk alone allows.
 """
 
+import os
 import statistics
+import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -15,7 +19,8 @@ from receiver.http.access.tokens import Role
 
 # Rounds of load shapes that have a goal, rounds of all others, and seconds of a round.
 _ROUNDS, _FEWER, _SECONDS = 5, 3, 3.0
-_WANTED = ("sqlite_c1", "sqlite_c32", "sqlite_c200", "postgres_c32")
+_PAGE_BYTES, _SYNCS_S = 4096, 1.0
+_WANTED = ("sqlite_c1", "sqlite_c32", "sqlite_c200", "postgres_c1", "postgres_c32")
 # Connections, and alerts in each delivery.
 _SHAPES = ((1, 1), (32, 1), (200, 1), (1, 100), (32, 100), (200, 100))
 
@@ -47,11 +52,21 @@ def _compare(bare: Served, service: Served, shape: str, spec: LoadSpec) -> Mappi
         return run_load(server.url, server.tokens.get(Role.WEBHOOK, "none"), spec)
 
     once(service)
-    rounds = [(once(bare), once(service)) for _ in range(_ROUNDS if shape in _WANTED else _FEWER)]
+    alone = spec.connections == spec.alerts == 1
+    times = _ROUNDS if shape in _WANTED else _FEWER
+    # The disk's rate is taken right before the load that it bounds.
+    measured = [(once(bare), _syncs_per_s() if alone else 0.0, once(service)) for _ in range(times)]
+    rounds = [(theirs, ours) for theirs, _, ours in measured]
     failed = sum(ours.failed for _, ours in rounds)
     if failed:
         raise RuntimeError(f"{failed} deliveries were not acknowledged")
-    return {
+    by_disk = {
+        f"fsync_ratio_{shape}": _median(syncs / theirs.per_s for theirs, syncs, _ in measured),
+        f"ack_per_fsync_{shape}": _median(
+            ours.per_s / max(1.0, syncs) for _, syncs, ours in measured
+        ),
+    }
+    return (by_disk if alone else {}) | {
         f"ack_ratio_{shape}": _median(ours.per_s / theirs.per_s for theirs, ours in rounds),
         f"ack_p99_ratio_{shape}": _median(
             ours.quantile(0.99) / theirs.quantile(0.99) for theirs, ours in rounds
@@ -60,6 +75,17 @@ def _compare(bare: Served, service: Served, shape: str, spec: LoadSpec) -> Mappi
         f"ack_ms_p50_{shape}": _median(1e3 * ours.p50 for _, ours in rounds),
         f"ack_ms_p99_{shape}": _median(1e3 * ours.quantile(0.99) for _, ours in rounds),
     }
+
+
+def _syncs_per_s() -> float:
+    """Pages written and synced in a second, one after the other, where the databases are."""
+    with tempfile.TemporaryFile() as file:
+        began, count = time.perf_counter(), 0
+        while (took := time.perf_counter() - began) < _SYNCS_S:
+            os.pwrite(file.fileno(), bytes(_PAGE_BYTES), count % 256 * _PAGE_BYTES)
+            os.fdatasync(file.fileno())
+            count += 1
+    return count / took
 
 
 def _median(values: Iterable[float]) -> float:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import click
 
+from bench.scale.audit_bound import appends_per_s, appends_so_far
 from bench.scale.fleet import BenchGroup
 from bench.scale.receiver import BenchStack
 
@@ -23,6 +24,8 @@ _PROBES, _PROBE_EVERY_S, _PROBE_PATIENCE_S = 20, 0.5, 60.0
 _WAVE_EVERY_S = 2.0
 _MEDIAN = 0.5
 _POLL_S = 0.2
+# PostgreSQL's statistics are about as late.
+_STATISTICS_S = 2.0
 _MINUTE_S = 60.0
 
 
@@ -105,12 +108,16 @@ def _acts(stack: BenchStack) -> Mapping[str, Any]:
     groups = stack.spec.groups[:_ACTS]
     for member in (0, 1):
         stack.wait_ended()
-        before, began = stack.counts(), time.time()
+        before, appends, began = stack.counts(), appends_so_far(stack), time.time()
         for group in groups:
             stack.deliver(group, "Runaway", group.ids[member : member + 1])
         acted = _wait_reboots(stack, began, {group.ids[member] for group in groups})
     after = stack.counts()
     times = sorted(acted.values())
+    stack.wait_ended()
+    time.sleep(_STATISTICS_S)
+    appended = (appends_so_far(stack) - appends) / max(1, len(times))
+    alone = appends_per_s(stack)
     return {
         "acts": len(times),
         "acts_per_s": len(times) / (times[-1] - began) if times else None,
@@ -120,7 +127,10 @@ def _acts(stack: BenchStack) -> Mapping[str, Any]:
         / max(1e-9, (time.time() - began) / _MINUTE_S),
         "aws_acting": after.calls_since(before),
         "throttled": after.aws["throttled"],
-        "acts_per_s_bound": len(times) / max(1e-9, after.cpu_s - before.cpu_s),
+        "acts_per_s_by_cpu": len(times) / max(1e-9, after.cpu_s - before.cpu_s),
+        "audit_appends_of_an_act": appended,
+        "audit_appends_per_s": alone,
+        "acts_per_s_by_audit": alone / max(1.0, appended),
     }
 
 

@@ -203,8 +203,12 @@ class Inbox:
             return episodes.count_queued(connection)
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Remove alerts that have a run now."""
-        with self.database.write() as connection:
+        """Remove alerts that have a run now.
+
+        The next delivery waits for no disk: an alert that returns after a loss of power gets no
+        second run.
+        """
+        with self.database.write(synced=False) as connection:
             episodes.remove(connection, ids)
 
     def episodes_of(self, run_ids: Sequence[str]) -> Mapping[str, Episode]:
