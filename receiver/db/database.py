@@ -76,7 +76,7 @@ class Database:
         options: dict[str, Any] = {"snapshot": True}
         if self.engine.dialect.name == "postgresql":
             # At the default level each statement would see later commits.
-            options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            options["isolation_level"] = "REPEATABLE READ"
         with self._note_failure(), self.engine.connect().execution_options(**options) as connection:
             yield connection
             # After a rollback the driver would prepare all statements anew.

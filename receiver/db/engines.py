@@ -76,7 +76,10 @@ def postgresql_engine(url: URL, use: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # The driver begins a snapshot itself.
+        driver: Any = connection.connection.driver_connection
+        # The driver begins with its first statement. Otherwise the server's default counts, as of
+        # one that is made read-only: SQLAlchemy's own option would set "read write" in its place.
+        driver.read_only = True if _is_snapshot(connection) else None
         if not _is_snapshot(connection):
             connection.exec_driver_sql(lock if _is_synced(connection) else unsynced)
 

@@ -29,12 +29,10 @@ _log = structlog.get_logger()
 _APPLICATION = "smartcloudops"
 _QUEUE = "runs"
 _WORKFLOW = "phase"
-# Pinned, because DBOS derives the default from the code: a new release would then not find the
-# phases that an earlier one left.
+# Pinned: DBOS derives it from the code, and a new release would not find an earlier one's phases.
 _VERSION = "1"
 _EXECUTOR = "local"
-# Only delayed phases, and those that another receiver stored, wait for a poll, which takes about 4
-# ms of CPU time: polls are rare unless a phase is due soon.
+# Only delayed phases, and those of another receiver, wait for a poll, of about 4 ms of CPU time.
 _POLL_S, _IDLE_POLL_S = 0.25, 2.0
 _SOON_S, _LATE_S = 60.0, 10.0
 # DBOS's messages and its own queue, which nothing here uses, are looked at this often.
@@ -95,7 +93,7 @@ class DurableQueue:
     _engine: DBOS | None = field(default=None, init=False)
     _ready: threading.Event = field(default_factory=threading.Event, init=False)
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
-    _polling: "_Polling | None" = field(default=None, init=False)
+    _polling: "QueuePolling | None" = field(default=None, init=False)
 
     def connect(self) -> None:
         """Allow `enqueue`, even in a process that does not run phases."""
@@ -137,7 +135,8 @@ class DurableQueue:
         engine._registry.get_internal_queue()._polling_interval_sec = _OWN_QUEUE_S
         limit, every_s = self.workers, _POLL_S
         queue = DBOS.register_queue(_QUEUE, worker_concurrency=limit, polling_interval_sec=every_s)
-        self._polling = _Polling(queue)
+        self._polling = QueuePolling(queue)
+        self._polling.periodic.start()
         self._engine = engine
 
     def _handle(self, phase: Phase) -> None:
@@ -217,23 +216,23 @@ class DurableQueue:
 
 
 @dataclass
-class _Polling:
+class QueuePolling:
     """Polls the queue often while a phase is due soon; after a start also for what was left."""
 
     queue: Queue
-    _until: float = field(default_factory=lambda: time.monotonic() + _SOON_S, init=False)
+    clock: Callable[[], float] = time.monotonic
     _every_s: float = field(default=_POLL_S, init=False)
 
     def __post_init__(self) -> None:
-        self.periodic = Periodic("queue_polling", 1.0, self._adapt)
-        self.periodic.start()
+        self._until = self.clock() + _SOON_S
+        self.periodic = Periodic("queue_polling", 1.0, self.adapt)
 
     def expect(self, delay_s: float) -> None:
         if delay_s <= _SOON_S:
-            self._until = max(self._until, time.monotonic() + delay_s + _LATE_S)
+            self._until = max(self._until, self.clock() + delay_s + _LATE_S)
 
-    def _adapt(self) -> None:
-        every_s = _POLL_S if time.monotonic() < self._until else _IDLE_POLL_S
+    def adapt(self) -> None:
+        every_s = _POLL_S if self.clock() < self._until else _IDLE_POLL_S
         try:
             if every_s != self._every_s:
                 self.queue.set_polling_interval_sec(every_s)

@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dbos import DBOSClient
 from sqlalchemy.exc import OperationalError
 
 from receiver.db.database import Database, database
-from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
+from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind, QueuePolling
+from tests.conftest import Clock
 
 _ACT = Phase(run_id="run", kind=PhaseKind.ACT, number=1)
 
@@ -130,3 +132,31 @@ def test_what_an_earlier_release_left_is_finished(tmp_path: Path) -> None:
         assert handled == [left]
     finally:
         queue.stop()
+
+
+class _Queue:
+    """In place of DBOS's, which keeps the interval in the database."""
+
+    def __init__(self) -> None:
+        self.intervals: list[float] = []
+
+    def set_polling_interval_sec(self, seconds: float) -> None:
+        self.intervals.append(seconds)
+
+
+def test_an_idle_queue_is_polled_rarely(clock: Clock) -> None:
+    """Until a phase is due within a minute; after a start also for what another one left."""
+    queue: Any = _Queue()
+    polling = QueuePolling(queue, clock)
+    for expected, passed_s in (([], 59), ([2.0], 2), ([2.0], 60)):
+        clock.now += passed_s
+        polling.adapt()
+        assert queue.intervals == expected
+    polling.expect(1800)
+    polling.adapt()
+    assert queue.intervals == [2.0]
+    polling.expect(5)
+    for expected, passed_s in (([2.0, 0.25], 0), ([2.0, 0.25], 14), ([2.0, 0.25, 2.0], 2)):
+        clock.now += passed_s
+        polling.adapt()
+        assert queue.intervals == expected
