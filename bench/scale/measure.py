@@ -15,7 +15,8 @@ from bench.scale.audit_bound import appends_per_s, appends_so_far
 from bench.scale.fleet import BenchGroup
 from bench.scale.receiver import BenchStack
 
-_SETTLED_S, _IDLE_S = 20.0, 60.0
+# For a minute after its start a receiver polls its queue as often as while it acts.
+_SETTLED_S, _IDLE_S = 75.0, 60.0
 # Alerts whose cost is measured: on some members of this many groups, the same in each fleet.
 _COSTED_GROUPS, _COSTED_MEMBERS = 5, 4
 # Acts that are measured, at most: one in each group.

@@ -17,7 +17,7 @@ from bench.scale.receiver import BenchStack, running
 from demo.stack import postgres
 from demo.stack.processes import Processes
 
-_SETTLED_S, _IDLE_S = 30.0, 60.0
+_SETTLED_S, _IDLE_S = 75.0, 60.0
 _GROUPS, _MEMBERS, _ROUNDS = 4, 2, 5
 
 
