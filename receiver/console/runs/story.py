@@ -64,7 +64,8 @@ def tell(connection: Connection, run: Mapping[str, Any]) -> list[Event]:
 
 
 def _of_records(records: Sequence[Any], run: Mapping[str, Any]) -> Iterator[Event]:
-    told, since = None, None
+    told: Any = None
+    since: float | None = None
     for record in records:
         name, at = record["event"], rfc3339(record["at"]) or ""
         detail = json.loads(record["detail"])
