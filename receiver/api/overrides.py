@@ -25,6 +25,7 @@ from receiver.http.access.tokens import Role
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.playbooks.matchers import Matcher
+from receiver.playbooks.time_intervals import TimeInterval, dump
 from receiver.runtime.rfc3339 import DAY_S, rfc3339
 
 router = APIRouter(prefix="/api/v1/overrides", route_class=GuardedRoute, tags=["overrides"])
@@ -47,6 +48,7 @@ class OverrideView(BaseModel):
     ends_at: Time
     created_by: str = Field(examples=["alice"])
     comment: str = Field(examples=["migration"])
+    time_intervals: list[dict[str, Any]] = Field(description="when it recurs; empty: always")
 
 
 class OverridePage(Page):
@@ -84,7 +86,10 @@ class MatcherBody(BaseModel):
 
 
 class OverrideBody(BaseModel):
-    """A new override; `created_by` is ignored, because the token's name is recorded."""
+    """A new override; `created_by` is ignored, because the token's name is recorded.
+
+    With `time_intervals`, as in Alertmanager, it recurs: it applies only while one of them is open.
+    """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
 
@@ -94,6 +99,9 @@ class OverrideBody(BaseModel):
     ends_at: AwareDatetime
     created_by: Annotated[str, StringConstraints(max_length=200)] | None = None
     comment: Text
+    time_intervals: Annotated[list[TimeInterval], Field(max_length=20)] = Field(
+        default_factory=list
+    )
 
     @model_validator(mode="after")
     def _validate(self) -> Self:
@@ -128,7 +136,7 @@ def list_overrides(
     responses=_CREATED,
 )
 def create_override(request: Request, body: OverrideBody) -> dict[str, Any]:
-    """Hold alerts, or only observe them, for a period."""
+    """Hold alerts, only observe them, or ask first, for a period."""
     parts = parts_of(request)
     now = parts.clock()
     ends_at = body.ends_at.timestamp()
@@ -143,6 +151,7 @@ def create_override(request: Request, body: OverrideBody) -> dict[str, Any]:
         ends_at=ends_at,
         created_by=caller(request),
         comment=body.comment,
+        time_intervals=body.time_intervals,
     )
     with parts.database.write() as connection:
         overrides.add(connection, override, now)
@@ -173,4 +182,5 @@ def _view(override: Override) -> dict[str, Any]:
         "ends_at": rfc3339(override.ends_at),
         "created_by": override.created_by,
         "comment": override.comment,
+        "time_intervals": [dump(interval) for interval in override.time_intervals],
     }

@@ -67,6 +67,7 @@ def create_override(request: Request) -> Response:
             "effect": fields.get("effect", ""),
             "ends_at": datetime.fromtimestamp(parts.clock(), UTC) + timedelta(hours=duration_h),
             "comment": fields.get("comment", ""),
+            "time_intervals": _time_intervals(fields),
         }
     )
     overrides.create_override(request, body)
@@ -96,6 +97,16 @@ def end_cooldown(request: Request) -> Response:
 def confirm_subscription(request: Request, subscription_id: sns.SubscriptionId) -> Response:
     sns.confirm_subscription(request, subscription_id, _comment(request))
     return _redirect("/controls")
+
+
+def _time_intervals(fields: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The times at which an override recurs; none where the form has no times and no weekdays."""
+    start, end, days = (fields.get(name, "") for name in ("start_time", "end_time", "weekdays"))
+    if not (start or end or days):
+        return []
+    times = [{"start_time": start or "00:00", "end_time": end or "24:00"}]
+    weekdays = [day.strip() for day in days.split(",") if day.strip()]
+    return [{"times": times, "weekdays": weekdays, "location": fields.get("location") or "UTC"}]
 
 
 def _matchers(text: str) -> list[dict[str, Any]]:

@@ -8,13 +8,14 @@ from receiver.controls.records import ArmedMode, Effect, Override
 from receiver.settings import Mode
 
 
-def require_no_hold(overrides: Sequence[Override] | None) -> Refusal | None:
+def require_no_hold(overrides: Sequence[Override] | None, now: float) -> Refusal | None:
     r"""No override that applies may be a hold; None is unknown, and is refused.
 
     ## override_hold
 
     A person set an override that matches this alert, or an instance that the step may take out of
-    the group. `outcome` has the person's name and comment, `next_act_at` the override's end.
+    the group. `outcome` has the person's name and comment, `next_act_at` when the override ends or
+    next does not apply.
 
     ```console
     $ curl -H "$H" $S/api/v1/overrides \
@@ -32,7 +33,7 @@ def require_no_hold(overrides: Sequence[Override] | None) -> Refusal | None:
     for override in overrides:
         if override.effect is Effect.HOLD:
             detail = f"{override.created_by} set a hold: {override.comment}"
-            return Refusal(Reason.OVERRIDE_HOLD, detail, override.ends_at)
+            return Refusal(Reason.OVERRIDE_HOLD, detail, override.lasts_until(now))
     return None
 
 
@@ -41,12 +42,15 @@ def override_modes(overrides: Sequence[Override]) -> Iterator[tuple[Mode, str]]:
     for override in overrides:
         if override.effect is Effect.OBSERVE:
             yield Mode.OBSERVE, f"override {override.id}"
+        elif override.effect is Effect.ASK:
+            yield Mode.APPROVE, f"override {override.id}"
 
 
-def require_no_observe(overrides: Sequence[Override]) -> Refusal | None:
-    """No override that applies may limit the run to observe."""
+def require_mode(overrides: Sequence[Override], *, approved: bool) -> Refusal | None:
+    """No override that applies may limit the run to observe, or to ask without an approval."""
     for mode, source in override_modes(overrides):
-        return Refusal(Reason.OVERRIDE_HOLD, f"{mode}, set by {source}")
+        if mode is Mode.OBSERVE or not approved:
+            return Refusal(Reason.OVERRIDE_HOLD, f"{mode}, set by {source}")
     return None
 
 

@@ -1,4 +1,4 @@
-"""Overrides: people's orders to hold alerts (never act on them) or only observe them."""
+"""Overrides: people's orders to hold alerts (never act on them), observe them, or ask first."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,15 @@ from actions.audit import log
 from receiver.controls.records import Effect, Identity, Override
 from receiver.db.tables import overrides
 from receiver.playbooks.matchers import parse
+from receiver.playbooks.time_intervals import TimeInterval, dump
 
 
 def add(connection: Connection, override: Override, now: float) -> None:
     """Store the override, with its audit record."""
-    row = vars(override) | {"matchers": [str(matcher) for matcher in override.matchers]}
+    row = vars(override) | {
+        "matchers": [str(matcher) for matcher in override.matchers],
+        "time_intervals": [dump(interval) for interval in override.time_intervals],
+    }
     connection.execute(insert(overrides).values(row))
     detail = {key: value for key, value in row.items() if key != "created_by"}
     event = log.Event(actor=override.created_by, event="override_added", detail=detail)
@@ -58,4 +62,5 @@ def _override(row: Row[tuple[object, ...]]) -> Override:
         ends_at=row.ends_at,
         created_by=row.created_by,
         comment=row.comment,
+        time_intervals=[TimeInterval.model_validate(interval) for interval in row.time_intervals],
     )

@@ -8,11 +8,13 @@ from typing import Any
 
 from actions.place import Place
 from receiver.playbooks.matchers import Matcher
+from receiver.playbooks.time_intervals import TimeInterval
 from receiver.settings import Mode
 
 # Stands in place of a service's name for every service that has no arming of its own.
 ALL = ""
 _WHOLE = 1 << 64
+_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,7 @@ def in_canary(playbook: str, target: str, percent: int) -> bool:
 class Effect(StrEnum):
     HOLD = "hold"
     OBSERVE = "observe"
+    ASK = "ask"
 
 
 # By label, its values in the alert and on the alert's target in AWS.
@@ -118,7 +121,8 @@ def identity_of(*labels: Mapping[str, str]) -> Identity:
 class Override:
     """Applies to alerts that all matchers match, from `starts_at` to `ends_at` (epoch seconds).
 
-    A matcher may match a label of the alert, or of the alert's target in AWS.
+    With `time_intervals` it does so only while one of them is open. A matcher may match a label of
+    the alert, or of the alert's target in AWS.
     """
 
     id: str
@@ -128,9 +132,19 @@ class Override:
     ends_at: float
     created_by: str
     comment: str
+    time_intervals: Sequence[TimeInterval] = ()
+
+    def lasts_until(self, now: float) -> float:
+        """When it next stops to apply, within the next day, or ends."""
+        if not self.time_intervals:
+            return self.ends_at
+        latest = min(self.ends_at, now + _DAY_S)
+        return max(interval.closes_at(now, latest) for interval in self.time_intervals)
 
     def applies_to(self, identity: Identity, now: float) -> bool:
         in_time = self.starts_at <= now < self.ends_at
+        if self.time_intervals:
+            in_time = in_time and any(each.contains(now) for each in self.time_intervals)
         return in_time and all(
             any(matcher.matches_value(value) for value in identity.get(matcher.name, ("",)))
             for matcher in self.matchers

@@ -117,6 +117,8 @@ overrides = Table(
     Column("ends_at", Double, nullable=False),
     Column("created_by", String(200), nullable=False),
     Column("comment", Text, nullable=False),
+    # The times at which it recurs; empty is at all times.
+    Column("time_intervals", Json, nullable=False, server_default="[]"),
     Index("ix_overrides_ends_at", "ends_at"),
 )
 

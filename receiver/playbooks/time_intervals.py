@@ -8,7 +8,7 @@ from calendar import monthrange
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -167,6 +167,13 @@ class TimeInterval(_Part):
             and _fits(local.day, from_start)
         )
 
+    def closes_at(self, now: float, latest: float) -> float:
+        """When it is next closed, at most `latest`; `now` where it is."""
+        at = now
+        while at < latest and self.contains(at):
+            at += _MINUTE_S - at % _MINUTE_S
+        return min(at, latest)
+
     def _has_time(self, local: datetime) -> bool:
         minute = local.hour * 60 + local.minute
         return not self.times or any(each.contains(minute) for each in self.times)
@@ -185,6 +192,11 @@ class Calendar(_Part):
     def __str__(self) -> str:
         zones = dict.fromkeys(interval.location for interval in self.time_intervals)
         return f"its time intervals ({', '.join(zones)})"
+
+
+def dump(interval: TimeInterval) -> dict[str, Any]:
+    """The interval as it was written, without what was left out."""
+    return interval.model_dump(exclude_defaults=True)
 
 
 def _fits(value: int, ranges: Sequence[_Range]) -> bool:

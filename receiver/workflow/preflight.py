@@ -36,11 +36,17 @@ class Preflight:
             if debts.read_debt(connection, run.id, step.reverses.intent.step) is None:
                 raise RunStoppedError(f"run {run.id} is {run.state}: its rollback was stopped")
             return None
-        current = overrides.in_effect(connection, plan_of(run).identity, self.clock())
-        refusal = limits.require_no_hold(current) or limits.require_no_observe(current)
-        return refusal or self._why_disarmed(connection, run)
+        plan, now = plan_of(run), self.clock()
+        # An approval of an earlier step has another digest.
+        approved = run.approval is not None and run.approval.digest == plan.digest
+        current = overrides.in_effect(connection, plan.identity, now)
+        return (
+            limits.require_no_hold(current, now)
+            or limits.require_mode(current, approved=approved)
+            or self._why_disarmed(connection, run, approved=approved)
+        )
 
-    def _why_disarmed(self, connection: Connection, run: Run) -> Refusal | None:
+    def _why_disarmed(self, connection: Connection, run: Run, *, approved: bool) -> Refusal | None:
         """The reason why the playbook's arming no longer allows the step, or None."""
         plan = plan_of(run)
         armed = armed_mode(
@@ -50,6 +56,4 @@ class Preflight:
             plan.playbook_digest,
             required=self.arming_required,
         )
-        # An approval of an earlier step has another digest.
-        approved = run.approval is not None and run.approval.digest == plan.digest
         return limits.require_armed(armed, plan.playbook, plan.target, approved=approved)

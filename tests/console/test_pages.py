@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from http import HTTPStatus
 from pathlib import Path
@@ -327,6 +328,32 @@ def test_an_override_is_created_and_ended(visitor: Visitor) -> None:
     assert visitor.service.call("GET", "/api/v1/overrides", Role.VIEWER).json()["items"] == []
     record = visitor.service.audit()[0]
     assert (record["event"], record["detail"]["comment"]) == ("override_ended", "done")
+
+
+def test_a_hold_may_recur_and_an_override_may_ask(visitor: Visitor) -> None:
+    """By the clock of a zone; outside of its times it does not apply."""
+    _operator(visitor).get("/controls")
+    fields = {"matchers": f'asg="{GROUP}"', "duration": "1 day", "comment": "nights"}
+    zone = {"weekdays": "monday:sunday", "location": "Asia/Tokyo"}
+    page = visitor.submit("/controls/overrides", effect="ask", **fields, **zone).text
+    assert "monday:sunday" in page
+    assert "Asia/Tokyo" in page
+    started = visitor.service.start("acting", HOSTS[0])
+    asked = visitor.service.until(started["id"], "awaiting_approval")
+    assert visitor.service.approve(asked).status_code == HTTPStatus.OK
+    visitor.service.until(asked["id"], "succeeded")
+    visitor.service.forget()
+    ends = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    matchers = [{"name": "asg", "value": GROUP}]
+    body = {"matchers": matchers, "effect": "hold", "ends_at": ends, "comment": "x"}
+    for years, refusal in (("2020", None), ("2000:2100", "override_hold")):
+        held = body | {"time_intervals": [{"years": [years]}]}
+        visitor.service.call("POST", "/api/v1/overrides", Role.OPERATOR, json=held)
+        assert visitor.service.start("acting", HOSTS[5], dry_run=True)["refusal"] == refusal
+    visitor.get("/controls")
+    wrong = fields | {"effect": "hold", "start_time": "05:00", "end_time": "02:00"}
+    answer = visitor.submit("/controls/overrides", **wrong)
+    assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 @pytest.mark.parametrize("matchers", ["", "no matcher", 'a=""', 'a=~"("'])

@@ -41,7 +41,7 @@ def _set_override(whole: Whole, *matchers: str, effect: Effect = Effect.HOLD) ->
         overrides.add(connection, override, whole.now)
 
 
-@pytest.mark.parametrize("effect", list(Effect))
+@pytest.mark.parametrize("effect", [Effect.HOLD, Effect.OBSERVE])
 @pytest.mark.parametrize(
     "matchers",
     [
@@ -60,6 +60,16 @@ def test_an_override_of_what_a_host_is_applies_to_an_alert_that_names_its_addres
     whole: Whole, matchers: list[str], effect: Effect, *, late: bool
 ) -> None:
     """With a group that is empty, so that nothing of the labels names what is held."""
+    _try_override(whole, matchers, effect, late=late)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after the decision"])
+def test_an_override_may_ask_for_an_approval(whole: Whole, *, late: bool) -> None:
+    """What was decided without it is refused right before the call."""
+    _try_override(whole, ['asg="web-asg"'], Effect.ASK, late=late)
+
+
+def _try_override(whole: Whole, matchers: list[str], effect: Effect, *, late: bool) -> None:
     whole.group()
     host = whole.aws.world.instances["i-00000000000000000"]
     host.tags |= {"Team": "data", "owner of/it": "bob"}
@@ -73,8 +83,8 @@ def test_an_override_of_what_a_host_is_applies_to_an_alert_that_names_its_addres
     whole.pass_time(30)
     assert whole.aws.calls == []
     assert whole.only().target == host.id
-    observed = effect is Effect.OBSERVE and not late
-    assert whole.only().state is (State.OBSERVED if observed else State.REFUSED)
+    in_time = {Effect.OBSERVE: State.OBSERVED, Effect.ASK: State.AWAITING_APPROVAL}
+    assert whole.only().state is (State.REFUSED if late else in_time.get(effect, State.REFUSED))
 
 
 @pytest.mark.parametrize("group", ["", "web-asg"])

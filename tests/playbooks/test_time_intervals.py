@@ -90,6 +90,14 @@ def test_a_window_is_open_as_an_independent_reading_says(interval: dict[str, Any
         assert not _is_open(interval, opens - 1)
 
 
+def test_an_interval_closes_by_the_clock_of_its_zone() -> None:
+    """At the minute; and one that does not close is asked no further than wanted."""
+    night = TimeInterval.model_validate(_SPRING)
+    at = datetime(2027, 6, 1, 0, 30, 10, tzinfo=UTC).timestamp()
+    assert night.closes_at(at, at + 86_400) == datetime(2027, 6, 1, 1, 0, tzinfo=UTC).timestamp()
+    assert TimeInterval().closes_at(at, at + 900) == at + 900
+
+
 def test_a_window_that_is_over_never_opens() -> None:
     """And one of a leap day waits for it, for years if need be."""
     over = Calendar.model_validate({"time_intervals": [{"years": ["2020:2022"]}]})

@@ -13,7 +13,7 @@ def require_not_paused(inputs: GuardInput) -> str | Refusal:
 
 
 def require_no_hold(inputs: GuardInput) -> str | Refusal:
-    return limits.require_no_hold(inputs.overrides) or "no hold"
+    return limits.require_no_hold(inputs.overrides, inputs.now) or "no hold"
 
 
 def require_no_hold_of_members(inputs: GuardInput) -> str | Refusal:
@@ -22,7 +22,7 @@ def require_no_hold_of_members(inputs: GuardInput) -> str | Refusal:
     if not removes_members(plan.step):
         return "the step takes out no other instance of the group"
     overrides = inputs.overrides_of(plan.identity)
-    return limits.require_no_hold(overrides) or "no hold on an instance of the group"
+    return limits.require_no_hold(overrides, inputs.now) or "no hold on an instance of the group"
 
 
 def require_arming_known(inputs: GuardInput) -> str | Refusal:
