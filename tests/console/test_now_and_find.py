@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from receiver.console.home.recent import Recent
 from receiver.http.access.tokens import Role
@@ -71,6 +71,12 @@ def visitor(service: Live) -> Iterator[Visitor]:
         yield visitor
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
 @dataclass
 class Night:
     """A person at night, in a real browser; each click is counted."""
@@ -89,13 +95,12 @@ class Night:
 
 
 @pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
-def test_the_seven_questions_of_the_night(service: Live, tmp_path: Path, width: int) -> None:
+def test_the_seven_questions_of_the_night(
+    browser: Browser, service: Live, tmp_path: Path, width: int
+) -> None:
     """Each is answered within three clicks and thirty seconds, and no page is too wide."""
     waiting = service.asking(HOSTS[5])
-    with (
-        chromium() as browser,
-        visit(browser, service.url, viewport={"width": width, "height": 844}) as page,
-    ):
+    with visit(browser, service.url, viewport={"width": width, "height": 844}) as page:
         log_in(page, service)
         night = Night(page)
         for number, (ask, most) in enumerate(_QUESTIONS, 1):
@@ -120,6 +125,25 @@ def _is_anything_broken_that_nobody_is_on(night: Night, _: dict[str, Any]) -> No
     expect(broken.get_by_text("5 firing")).to_be_visible()
     expect(broken.get_by_role("link", name=HOSTS[3])).to_be_visible()
     expect(broken.get_by_role("link", name=HOSTS[4])).to_have_count(0)
+
+
+def test_what_is_being_typed_on_now_is_kept(browser: Browser, service: Live) -> None:
+    """The page changes under it, and waits."""
+    with visit(browser, service.url) as page:
+        log_in(page, service)
+        field = page.get_by_placeholder("what you do about it").first
+        field.fill("half a sent")
+        service.start("acting", HOSTS[2], dry_run=True)
+        with page.expect_response(
+            lambda answer: "/?version=" in answer.url and answer.status == HTTPStatus.OK
+        ):
+            pass
+        expect(field).to_have_value("half a sent")
+        page.wait_for_timeout(300)
+        expect(field).to_have_value("half a sent")
+        field.fill("")
+        field.blur()
+        expect(page.get_by_role("region", name="Ended").get_by_text("observed")).to_be_visible()
 
 
 def _what_if_i_approve(night: Night, run: dict[str, Any]) -> None:

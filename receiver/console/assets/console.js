@@ -33,6 +33,15 @@
   document.addEventListener("htmx:afterSwap", update);
   document.addEventListener("input", tellLocal);
   update();
+  // A live part waits while somebody writes in it.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const part = event.detail.target;
+    if (!part.matches("[data-live]")) return;
+    const fields = [...part.querySelectorAll("input:not([type=hidden])")];
+    if (fields.some((field) => field.value || field === document.activeElement)) {
+      event.detail.shouldSwap = false;
+    }
+  });
   // The address of a search has only what is asked.
   document.querySelector("form.find")?.addEventListener("submit", (event) => {
     for (const field of event.target.elements) if (!field.value) field.disabled = true;
