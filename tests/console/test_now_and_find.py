@@ -211,6 +211,7 @@ def test_what_nobody_is_on_comes_first(visitor: Visitor) -> None:
     unhandled = _section(page, "unhandled")
     assert unhandled.count('<li class="run') == 2
     assert "5 firing" in unhandled
+    assert "1 firing" in unhandled
     assert HOSTS[3] in unhandled
     assert HOSTS[4] not in unhandled
     assert "left alone: not an incident" in _section(page, "recent")

@@ -148,24 +148,24 @@ def test_the_console_arms_and_disarms_with_one_click(service: Live) -> None:
     """For admins; others see how it is armed, and on what record."""
     visitor = Visitor(service=service)
     with visitor.http:
-        visitor.log_in(Role.ADMIN, then="/playbooks")
+        visitor.log_in(Role.ADMIN, then="/playbooks/acting")
         assert "it is not armed" in visitor.page.text
         fields = {"mode": "auto", "service": GROUP, "canary_percent": "25", "comment": "go <b>"}
         assert "arm it to approve first" in visitor.submit("/playbooks/acting/arm", **fields).text
-        visitor.get("/playbooks")
+        visitor.get("/playbooks/acting")
         page = visitor.submit("/playbooks/acting/arm", **fields, force="yes").text
         for text in ("Armed in mode auto", "canary: 25 %", "go &lt;b&gt;", "forced", "observed"):
             assert text in page
         assert f"Disarm for {GROUP}" in page
         visitor.post("/playbooks/acting/disarm", {"comment": "without the page's own secret"})
         assert visitor.page.status_code == HTTPStatus.FORBIDDEN
-        visitor.get("/playbooks")
+        visitor.get("/playbooks/acting")
         page = visitor.submit("/playbooks/acting/disarm", service="", comment="one click").text
         assert "Disarmed" in page
         assert _shown(service)["armings"][0]["mode"] == "observe"
     other = Visitor(service=service)
     with other.http:
-        other.log_in(Role.OPERATOR, then="/playbooks")
+        other.log_in(Role.OPERATOR, then="/playbooks/acting")
         assert "Disarmed" in other.page.text
         assert "/disarm" not in other.page.text
         answer = other.submit("/playbooks/acting/arm", **fields)
