@@ -1,6 +1,8 @@
 """Past alerts, played to the service itself."""
 
+import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,10 @@ from backtest.incidents import Period
 from backtest.past_prometheus import Answers, LaterAskedError
 from backtest.rule_replay import Rule
 from backtest.session import Session
+from demo.aws.clients import clients
+from demo.aws.core import Core
+from demo.aws.emulator import Emulator
+from demo.aws.world import Group
 from receiver.playbooks.loader import load
 from receiver.settings import Settings
 from tests.backtest.past_server import ID, NOW, PLAYBOOK, PastServer, labels_of
@@ -120,3 +126,41 @@ def test_a_step_beside_silent_members_is_counted_as_harm(tmp_path: Path) -> None
     server = PastServer(alerts=[_alert(1, 600, 60)], down={ID(2), ID(3), ID(4)})
     (decided,) = _run(tmp_path, server).decisions
     assert decided.harm == ["3 of 5 other members were not scraped"]
+
+
+def test_what_people_and_deploys_did_is_told(tmp_path: Path) -> None:
+    """By CloudTrail; a program that deploys is no person."""
+    group = Group("web", 2, 12, 6)
+    aws = Emulator(Core(lambda: NOW + 14_400))
+    aws.world.add_group(group, [ID(number) for number in range(1, 7)], NOW - 86_400)
+    aws.events = {
+        ID(1): [_event("RebootInstances", ID(1), 900, "alice", "aws-cli/2.1")],
+        # Later than the decision, which must not know it.
+        ID(2): [_event("RebootInstances", ID(2), 6_030, "bob", "console")],
+        "web": [
+            _event("SetDesiredCapacity", "web", 930, "ci", "HashiCorp Terraform/1.9"),
+            _event("StartInstanceRefresh", "web", 300, "ci", "aws-cli/2.1"),
+        ],
+    }
+    server = PastServer(alerts=[_alert(1, 1_305, 300), _alert(2, 6_000, 60)])
+    result = _run(tmp_path, server, aws=clients(aws))
+    first, second = (one.id for one in result.incidents)
+    assert result.people == {first: [], second: ["bob called RebootInstances"]}
+    assert result.deploys == {first: 1_305 - 930, second: 6_000 - 930}
+    text = "\n".join(report.as_text(result))
+    assert "1 of 2 alerts within 20 minutes of a deploy" in text
+    # Alice had rebooted the host seven minutes before: that is a change in progress.
+    decided = {one.incident: one.summary for one in result.decisions}
+    assert decided == {first: "refuse change_in_progress", second: "act reboot_instance"}
+
+
+def _event(name: str, resource: str, at_s: float, who: str, agent: str) -> dict[str, Any]:
+    detail = {"userAgent": agent, "requestParameters": {"name": resource}}
+    return {
+        "EventId": f"{name}{at_s}",
+        "EventName": name,
+        "EventTime": datetime.fromtimestamp(NOW + at_s, UTC),
+        "ReadOnly": "false",
+        "Username": who,
+        "CloudTrailEvent": json.dumps(detail),
+    }
