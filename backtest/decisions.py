@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
+from actions.aws.instances import INSTANCE_ID
 from backtest.incidents import Incident
 from receiver.runs.model import GuardResult, Run, State
 from receiver.runtime.rfc3339 import rfc3339
@@ -12,6 +13,7 @@ from receiver.runtime.rfc3339 import rfc3339
 ACT, ASK, OBSERVE, REFUSE = "act", "ask", "observe", "refuse"
 # What each gate reads that no record tells of the past. Metrics are never assumed.
 ASSUMED: Mapping[str, str] = {
+    "target": "a name without an id is the instance that has it today, or one of no group",
     "paused": "nothing was paused, held or overridden",
     "arming": "every playbook was armed",
     "proven": "AWS confirmed the target, launched before, and its tag",
@@ -124,13 +126,17 @@ def read_decision(incident: str, run: Run, *, trail: bool) -> Decided:
         reason=refused,
         action=plan.action if steps and plan else "",
         gates=gates,
-        assumed=[*_assumed(gates, trail=trail)],
+        assumed=[*_assumed(gates, named=_names_id(run.labels), trail=trail)],
     )
 
 
-def _assumed(gates: Sequence[GuardResult], *, trail: bool) -> Iterator[str]:
+def _names_id(labels: Mapping[str, str]) -> bool:
+    return any(INSTANCE_ID.search(text) for text in labels.values())
+
+
+def _assumed(gates: Sequence[GuardResult], *, named: bool, trail: bool) -> Iterator[str]:
     for gate in gates:
-        if gate.name in ASSUMED:
+        if gate.name in ASSUMED and not (gate.name == "target" and named):
             yield ASSUMED[gate.name]
     if not trail and any(gate.name == "change" for gate in gates):
         yield TRAIL

@@ -114,6 +114,7 @@ class Replay:
             self._play()
         finally:
             service.inbox.stop()
+            service.prometheus.close()
             service.database.engine.dispose()
             service.inbox.database.engine.dispose()
         return self._decided

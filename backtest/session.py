@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ class Session:
     trail: bool = False
 
     def run(self, incidents: Sequence[Incident] | None = None) -> Result:
-        """Play these incidents; without any, those of the period.
+        """Play these incidents; without any, those of the period. Closes the clients at its end.
 
         Raises PrometheusError, InvalidServersError, InvalidTargetsError or LaterAskedError.
         """
@@ -80,13 +80,17 @@ class Session:
             live=self.live,
             per_s=self.per_s,
         )
-        client = httpx.Client(transport=past)
-        if incidents is None:
-            patient = connect(self.settings, client=client, clock=clock, timeout_s=_PATIENT_S)
-            incidents = [_without_secrets(one) for one in self._read(patient)]
-            self._read_aws(incidents)
-            self._read_announced()
-        with tempfile.TemporaryDirectory() as folder:
+        with ExitStack() as stack:
+            client = stack.enter_context(httpx.Client(transport=past))
+            for live in (self.live or {}).values():
+                stack.enter_context(live)
+            stack.callback(self.answers.close)
+            if incidents is None:
+                patient = connect(self.settings, client=client, clock=clock, timeout_s=_PATIENT_S)
+                incidents = [_without_secrets(one) for one in self._read(patient)]
+                self._read_aws(incidents)
+                self._read_announced()
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
             replay = Replay(
                 settings=self.settings,
                 playbooks=self.playbooks,

@@ -59,10 +59,12 @@ class Compared:
 class RecordedPlay(Play):
     """A play whose Prometheus has `ALERTS`, and on which a backtest looks back.
 
-    `changed` are the incidents that are decided otherwise with a condition that never holds,
-    `expected` those whose step had that condition.
+    `performed` is what became of the scenes. `changed` are the incidents that are decided
+    otherwise with a condition that never holds, `expected` those whose step had that condition.
     """
 
+    with_changed: bool = True
+    performed: list[Performed] = field(default_factory=list, init=False)
     compared: Sequence[Compared] = field(default=(), init=False)
     changed: frozenset[str] = field(default=frozenset(), init=False)
     expected: frozenset[str] = field(default=frozenset(), init=False)
@@ -70,9 +72,9 @@ class RecordedPlay(Play):
 
     def play(self) -> list[Performed]:
         self._record()
-        performed = super().play()
+        self.performed = super().play()
         self._look_back()
-        return performed
+        return self.performed
 
     def tick(self, playing: Sequence[Scene]) -> None:
         super().tick(playing)
@@ -99,6 +101,10 @@ class RecordedPlay(Play):
         self.compared = [
             _compare(key, gates, first.get(key)) for key, gates in self._first_gates().items()
         ]
+        if self.with_changed:
+            self._change_condition(again)
+
+    def _change_condition(self, again: Result) -> None:
         changed = self.folder / "changed"
         shutil.copytree(self.folder / "playbooks", changed)
         file = changed / _CHANGED
@@ -169,14 +175,16 @@ def main() -> None:
     sys.exit(0 if explained == len(compared) and as_expected else 1)
 
 
-def played(scenes: Sequence[Scene], setting: Setting, seed: int) -> RecordedPlay:
+def played(
+    scenes: Sequence[Scene], setting: Setting, seed: int, *, with_changed: bool = True
+) -> RecordedPlay:
     """Play the scenes, whose alerts start when they fire, and look back on them."""
     plays: list[RecordedPlay] = []
     for scene in scenes:
         scene.began_s = 0.0
 
     def make(**parts: Any) -> RecordedPlay:
-        plays.append(RecordedPlay(**parts))
+        plays.append(RecordedPlay(with_changed=with_changed, **parts))
         return plays[0]
 
     perform(scenes, setting, seed, make)
@@ -203,7 +211,8 @@ def _compare(alert: str, live: Sequence[GuardResult], told: Decided | None) -> C
     pairs = [_pair(gates) for gates in (live, again)]
     if told is not None and pairs[0] != pairs[1]:
         name, details = _first_difference(live, again)
-        assumed = ASSUMED.get(name, TRAIL if name == "change" else "")
+        fact = ASSUMED.get(name, TRAIL if name == "change" else "")
+        assumed = fact if fact in told.assumed else ""
         detail = f"{name}: {details}"
     return Compared(alert=alert, same=pairs[0] == pairs[1], detail=detail, assumed=assumed)
 

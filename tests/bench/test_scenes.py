@@ -1,8 +1,8 @@
 """The labelled incidents of `make bench-decisions`, played to their end with a real Prometheus."""
 
 from bench.scenes.backfill import make_setting
+from bench.scenes.backtested import played
 from bench.scenes.decisions import judge_result
-from bench.scenes.performance import perform
 from bench.scenes.scenarios import build_scenes
 from bench.scenes.shop import Naming, Shop
 
@@ -11,7 +11,10 @@ _KINDS = frozenset({"batch job", "hung service", "R skewed clock", "third step h
 
 
 def test_a_week_of_metrics_decides() -> None:
-    """Acts where one is right, once and to the end; a daily job is left alone."""
+    """Acts where one is right, once and to the end; a daily job is left alone.
+
+    A backtest from its Prometheus decides the same.
+    """
     setting = make_setting(_NOW, seed=1)
     scenes = [scene for scene in build_scenes(setting, 50) if scene.kind in _KINDS]
     assert {scene.kind for scene in scenes} == _KINDS
@@ -22,6 +25,9 @@ def test_a_week_of_metrics_decides() -> None:
     # What replaces its host is a member that nobody knew when the step was decided.
     replaced = next(scene for scene in scenes if scene.kind == "third step helps")
     replaced.shop = Shop(interval_s=15, offset_s=5, naming=Naming.DNS_NAME)
-    for scene, result in zip(scenes, perform(scenes, setting, 1), strict=True):
+    play = played(scenes, setting, seed=1, with_changed=False)
+    for scene, result in zip(scenes, play.performed, strict=True):
         judged = judge_result(scene, result)
         assert (judged.right, judged.excused) == (True, False), (scene.kind, result)
+    assert len(play.compared) == len(scenes)
+    assert not [one for one in play.compared if not one.same and not one.assumed]
