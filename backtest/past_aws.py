@@ -4,7 +4,7 @@ They answer in process as boto3's clients do, and need none of the demo's packag
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, cast
 
@@ -62,8 +62,8 @@ class PastAws:
 
     def clients(self) -> Aws:
         made = {
-            part.name: _Client(self.core, self._services[part.name.removesuffix("_once")])
-            for part in fields(Aws)
+            name: _Client(self.core, self._services[name.removesuffix("_once")])
+            for name in Aws.names()
         }
         return Aws(**cast("dict[str, Any]", made))
 
