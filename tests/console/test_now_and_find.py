@@ -133,7 +133,7 @@ def test_what_is_being_typed_on_now_is_kept(browser: Browser, service: Live) -> 
         log_in(page, service)
         field = page.get_by_placeholder("what you do about it").first
         field.fill("half a sent")
-        service.start("acting", HOSTS[2], dry_run=True)
+        service.start("growing", GROUP, dry_run=True)
         with page.expect_response(
             lambda answer: "/?version=" in answer.url and answer.status == HTTPStatus.OK
         ):
@@ -248,7 +248,7 @@ def test_a_storm_is_acknowledged_at_once(visitor: Visitor) -> None:
     [
         ("q=web-3", 1),
         ("q=10.0.0.3", 1),
-        ("q=10.0.0.", 2),
+        ("q=10.0.0. acting", 2),
         ("q=ACTING web-4", 1),
         ("q=nosuchalert", 5),
         ("q=verdict undecided", 1),
