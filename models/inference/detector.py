@@ -27,10 +27,14 @@ _FEW = 1 / 3
 
 @dataclass(frozen=True)
 class Examined:
-    """A verdict with its features, as `models.inference.drift` takes them; None without a model."""
+    """A verdict; `features`, as `models.inference.drift` takes them, and what the model predicts.
+
+    Both are None without a model, and where the evidence is too small.
+    """
 
     verdict: Verdict
     features: Floats | None = None
+    prediction: Prediction | None = None
 
 
 def judge(model: Model | None, evidence: Evidence, roles: Collection[str] = ()) -> Verdict:
@@ -65,8 +69,8 @@ def examine(model: Model | None, evidence: Evidence, roles: Collection[str] = ()
     alone = _alone(prediction, model.parameters.thresholds)
     if group is None:
         reasons = (_explain(prediction), *_reasons(levels))
-        return Examined(_verdict(model.version, alone, prediction, reasons), used)
-    return Examined(_with_group(model.version, group, prediction, alone), used)
+        return Examined(_verdict(model.version, alone, prediction, reasons), used, prediction)
+    return Examined(_with_group(model.version, group, prediction, alone), used, prediction)
 
 
 def _with_group(version: str, group: Verdict, prediction: Prediction, alone: Answer) -> Verdict:
