@@ -90,12 +90,31 @@ def _of_mount(**values: str) -> list[dict[str, str]]:
     ]
 
 
+def _foreseen(resource: str, latest_s: float) -> list[dict[str, str]]:
+    name = "smartcloudops_watch_exhaustion_latest_seconds"
+    return [_series(name, _HOST, f"{latest_s:.0f}x2000", more=f',resource="{resource}"')]
+
+
 # For each playbook on a host's own metrics: series of a host that is ill, and of one that is not.
 _HOSTS = {
     "disk-filling": (
         _of_mount(avail_bytes="4000-0.5x2000", size_bytes="10000x2000"),
         # It has room for a day.
         _of_mount(avail_bytes="39000-0.5x2000", size_bytes="40000x2000"),
+    ),
+    "disk-will-fill": (
+        [*_foreseen("disk", 3600), *_of_mount(avail_bytes="9000-8x2000")],
+        [*_foreseen("disk", 9e9), *_of_mount(avail_bytes="9000x2000")],
+    ),
+    "memory-will-run-out": (
+        [
+            *_foreseen("memory", 600),
+            _series("node_memory_MemAvailable_bytes", _HOST, "9000-8x2000"),
+        ],
+        [
+            *_foreseen("memory", 9e9),
+            _series("node_memory_MemAvailable_bytes", _HOST, "9000x2000"),
+        ],
     ),
     "inodes-full": (
         _of_mount(files_free="10x2000", files="100x2000"),
@@ -261,7 +280,8 @@ def _promtool(folder: Path, timeline: _Timeline, playbooks: Sequence[Playbook]) 
         "promql_expr_test": expected,
     }
     file = folder / "test.yml"
-    files = [*(str(_RULES / f"{name}.yml") for name in ("node", "host", "service")), str(rules)]
+    names = ("node", "host", "service", "watch")
+    files = [*(str(_RULES / f"{name}.yml") for name in names), str(rules)]
     file.write_text(json.dumps({"rule_files": files, "evaluation_interval": "5s", "tests": [case]}))
     result = subprocess.run(
         [tools.find("promtool"), "test", "rules", file], capture_output=True, text=True, check=False
