@@ -54,7 +54,7 @@ _TAGS = [
     {"name": "model", "description": "The model that confirms or refutes alerts."},
     {"name": "audit", "description": "The chain of audit records, and the report."},
     {"name": "chat", "description": "Commands from a chat, which signs them."},
-    {"name": "health", "description": "Health and metrics; no token is required."},
+    {"name": "health", "description": "Health and metrics."},
 ]
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "smartcloudops token create"},

@@ -36,6 +36,7 @@ from receiver.runs.manual_runs import ManualRuns
 from receiver.runs.metrics import RetentionMetrics
 from receiver.runtime.probes import Probes
 from receiver.settings import Profile, Settings
+from receiver.watch.scores import Scores
 from receiver.webhook.factory import AlertIntake
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.metrics import WebhookMetrics
@@ -115,6 +116,7 @@ class Service:
     metrics: Metrics
     workers: Executor
     queries: Executor
+    watch_scores: Scores
     clock: Callable[[], float] = time.time
     continuity: Continuity = field(init=False)
     _probes: Probes = field(default_factory=Probes, init=False)

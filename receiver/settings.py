@@ -167,6 +167,11 @@ class Settings(BaseSettings):
     ] = STANDALONE_PERCENT
     """The percentage of the opted-in instances outside Auto Scaling groups (at least one) that
     [`standalone` playbooks](playbooks.md#the-file) may have out of service at once."""
+    watch: str = ""
+    """Matchers of the hosts to [watch](model.md#see-it-coming) before any alert, such as
+    `asg=~"web-.*",env="prod"`; empty watches none."""
+    watch_interval: Annotated[float, BeforeValidator(_to_seconds), Field(ge=5, le=300)] = 60
+    """Seconds, or a duration, between two looks at the watched hosts."""
     verify_interval_s: Annotated[float, Field(gt=0)] = 5
     """Seconds between two checks for recovery."""
     cloudtrail: bool = True

@@ -31,6 +31,8 @@ from receiver.runs.retention import Retention
 from receiver.runtime.rfc3339 import DAY_S
 from receiver.service import LeaderTask, Metrics, Service
 from receiver.settings import Settings
+from receiver.watch.factory import make_watcher
+from receiver.watch.watcher import Watcher
 from receiver.webhook.factory import AlertIntake
 from receiver.workflow.dispatcher import Dispatcher, lanes_of_account
 from receiver.workflow.durable_queue import DurableQueue, Phase
@@ -47,8 +49,8 @@ def build(
 ) -> Service:
     """Build the service, without preparing or starting it.
 
-    Raises DatabaseUrlError, TracingError, InvalidAccountsError, or botocore's error where no
-    clients can be made.
+    Raises DatabaseUrlError, TracingError, InvalidAccountsError, SettingsError, or botocore's error
+    where no clients can be made.
     """
     return _Builder(
         settings=settings,
@@ -128,6 +130,7 @@ class _Builder:
             workers=self.workers,
             queries=self.queries,
             clock=self.edges.clock,
+            watch_scores=self.watcher.scores,
         )
 
     @cached_property
@@ -251,6 +254,10 @@ class _Builder:
             return HOME
         return self.accounts.own_place(clients.own_region()) or HOME
 
+    @cached_property
+    def watcher(self) -> Watcher:
+        return make_watcher(self.evidence, self.edges.clock)
+
     def _leader_tasks(self) -> Iterator[LeaderTask]:
         yield from (self.queue, self.dispatcher, self.workflow.approvals, self.workflow.debt_runner)
         yield from (self.evidence.prefetcher, self.head_signer)
@@ -261,7 +268,7 @@ class _Builder:
             read_groups=lambda place: read_groups(self.aws_at(place)),
             clock=self.edges.clock,
         )
-        yield from (self.intake.host_alerts, self.intake.missed)
+        yield from (self.intake.host_alerts, self.intake.missed, self.watcher)
         yield CloudTrailCheck(
             interval_s=self.settings.reconcile_interval_s,
             database=self.database,

@@ -1,4 +1,4 @@
-"""Liveness, readiness and metrics; no token is required."""
+"""Liveness, readiness and metrics; a token is required for the scores of watched hosts alone."""
 
 from http import HTTPStatus
 from typing import Any, Literal
@@ -9,6 +9,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
 from receiver.api.parts import parts_of
+from receiver.http.access.auth import GuardedRoute, require_role
+from receiver.http.access.tokens import Role
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
 
@@ -71,3 +73,19 @@ def metrics(request: Request) -> Response:
     parts = parts_of(request)
     parts.refresh_gauges()
     return Response(generate_latest(parts.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def watch_metrics(request: Request) -> Response:
+    """The scores of watched hosts, in Prometheus' text format; ids are labels here alone."""
+    return Response(parts_of(request).watch_scores.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+router.add_api_route(
+    "/metrics/watch",
+    watch_metrics,
+    response_model=None,
+    response_class=Response,
+    responses=_TEXT,
+    openapi_extra=require_role(Role.VIEWER),
+    route_class_override=GuardedRoute,
+)

@@ -19,6 +19,7 @@ from receiver.evidence.prometheus.client import Prometheus
 from receiver.playbooks.loader import Playbooks
 from receiver.runs.manual_runs import ManualRuns
 from receiver.settings import Settings
+from receiver.watch.scores import Scores
 from receiver.webhook.inbox import Inbox
 from receiver.webhook.sns.subscriptions import Subscriptions
 from receiver.workflow.commands import RunCommands
@@ -39,6 +40,7 @@ class Parts(Protocol):
     continuity: Continuity
     leadership: Leadership
     aws_readers: AwsReaders
+    watch_scores: Scores
 
     @property
     def places(self) -> Sequence[Place]: ...

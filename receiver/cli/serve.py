@@ -31,7 +31,7 @@ from receiver.notify.recipients import NotifyFileError
 from receiver.notify.tails import TracingError
 from receiver.playbooks.loader import InvalidFilesError
 from receiver.runtime import log_setup
-from receiver.settings import Settings
+from receiver.settings import Settings, SettingsError
 from receiver.system import build
 
 _UNUSABLE = (
@@ -43,6 +43,7 @@ _UNUSABLE = (
     PlacesLostError,
     SchemaError,
     SecretFileError,
+    SettingsError,
     TlsError,
     TokensError,
     TracingError,

@@ -84,6 +84,22 @@ def parse(text: str) -> Matcher:
     return Matcher(name=name, value=value, is_regex="~" in sign, is_equal=sign.startswith("="))
 
 
+def parse_all(text: str) -> tuple[Matcher, ...]:
+    """Matchers with commas between them; none of an empty text. Raises MatcherError."""
+    matchers, rest = list[Matcher](), text.strip().removesuffix(",")
+    while rest:
+        match = _FORM.match(rest)
+        if match is None:
+            parse(rest)
+            raise MatcherError(f"{rest!r} is not a matcher")
+        matchers.append(parse(match[0]))
+        after = rest[match.end() :].lstrip()
+        if after and not after.startswith(","):
+            raise MatcherError(f"{after!r} follows a matcher without a comma")
+        rest = after.removeprefix(",").lstrip()
+    return tuple(matchers)
+
+
 def _unescaped(escape: re.Match[str]) -> str:
     # As in Alertmanager, an unknown escape stays unchanged (\d of a regular expression).
     return _ESCAPES.get(escape[0], escape[0])

@@ -48,6 +48,7 @@ _TABLE = {
     ("GET", "/healthz"): "none",
     ("GET", "/readyz"): "none",
     ("GET", "/metrics"): "none",
+    ("GET", "/metrics/watch"): "viewer",
 }
 # By signature alone; where the chat is switched off, as here, nobody is let in.
 _OFF = HTTPStatus.NOT_FOUND

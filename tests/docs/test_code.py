@@ -24,6 +24,7 @@ from receiver.db.database import Database, database
 from receiver.playbooks.loader import load
 from receiver.service import Metrics
 from receiver.settings import Settings
+from receiver.watch.scores import Scores
 from tests.actions.audit.audit_fixtures import fill
 from tests.docs.pages import section
 
@@ -125,7 +126,8 @@ def test_every_setting_and_metric_is_there(page: Path) -> None:
     text = page.read_text()
     settings = set(Settings.model_fields)
     assert {name.lower() for name in re.findall(r"SMARTCLOUDOPS_([A-Z_]+[A-Z])", text)} <= settings
-    families = [family.name for family in Metrics(()).registry.collect()]
+    registered = (*Metrics(()).registry.collect(), *Scores().collect())
+    families = [family.name for family in registered]
     metrics = {
         f"{name}{end}" for name in families for end in ("", "_total", "_bucket", "_sum", "_count")
     }

@@ -1,0 +1,154 @@
+"""What the watch of many hosts costs: CPU of a look, as a share of a core, and its queries.
+
+`python -m bench.load.watch_cost` prints it for 500 hosts. Prometheus is played by this process, and
+its own CPU is not counted.
+"""
+
+import math
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from urllib.parse import parse_qs
+
+import click
+import httpx
+import numpy as np
+
+from models.features.promql import NODE_EXPORTER
+from models.features.signals import ROLES, Unit
+from models.inference.artifact import load_shipped
+from receiver.evidence.prometheus.client import Prometheus
+from receiver.playbooks.matchers import parse_all
+from receiver.watch.scores import Scores
+from receiver.watch.watcher import CPU_SHARE, Watcher
+
+_AT = 1_800_000_000.0
+_INTERVAL_S, _GROUP, _WARM_MAX = 60.0, 50, 400
+_USUAL = {Unit.RATIO: 0.3, Unit.BYTES: 2.0**31, Unit.SECONDS: 0.01}
+_IDS, _NAMES = re.compile(r'instance_id=~"([^"]+)"'), re.compile(r'"(role|resource)", "(\w+)"')
+_RANDOM = random.Random(1)
+_NOISE = [_RANDOM.uniform(-0.05, 0.05) for _ in range(4096)]
+# What a host's metric is at a moment; None for no sample.
+Value = Callable[[str, str, float], float | None]
+
+
+@dataclass
+class PlayedPrometheus:
+    """Hosts by their groups, with values from `value`; counts the questions."""
+
+    groups: Mapping[str, str]
+    value: Value
+    now: float = _AT
+    down: bool = False
+    queries: list[str] = field(default_factory=list)
+
+    @property
+    def client(self) -> httpx.Client:
+        return httpx.Client(transport=httpx.MockTransport(self.answer))
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        form = {name: values[0] for name, values in parse_qs(request.content.decode()).items()}
+        self.queries.append(form["query"])
+        if self.down:
+            return httpx.Response(503)
+        matrix = request.url.path.endswith("query_range")
+        data = {
+            "resultType": "matrix" if matrix else "vector",
+            "result": self._series(form) if matrix else self._members(),
+        }
+        date = {"Date": formatdate(self.now, usegmt=True)}
+        return httpx.Response(200, headers=date, json={"status": "success", "data": data})
+
+    def _members(self) -> list[object]:
+        return [
+            {"metric": {"instance_id": name, "asg": group}, "value": [self.now, "1"]}
+            for name, group in self.groups.items()
+        ]
+
+    def _series(self, form: Mapping[str, str]) -> list[object]:
+        start, end, step = (float(form[key]) for key in ("start", "end", "step"))
+        times = np.arange(start, end + step / 2, step).tolist()
+        asked = _IDS.search(form["query"])
+        series: list[object] = []
+        for host in asked[1].split("|") if asked else ():
+            for label, name in dict.fromkeys(_NAMES.findall(form["query"])):
+                values = [(at, self.value(host, name, at)) for at in times]
+                metric = {"instance_id": host, label: name}
+                if name == "disk":
+                    metric["mountpoint"] = "/"
+                known = [[at, f"{one:.6g}"] for at, one in values if one is not None]
+                if known:
+                    series.append({"metric": metric, "values": known})
+        return series
+
+
+def calm(host: str, name: str, at: float) -> float:
+    """The noisy day of a host."""
+    usual = _USUAL.get(ROLES[name].unit, 20.0) if name in ROLES else 0.5
+    day = 1 + 0.3 * math.sin(2 * math.pi * at / 86_400)
+    return usual * (day + _NOISE[hash((host, name, at)) % len(_NOISE)])
+
+
+def play(
+    groups: Mapping[str, str], value: Value, interval_s: float = _INTERVAL_S
+) -> tuple[PlayedPrometheus, Watcher]:
+    """A watcher of these hosts with the shipped model, and its Prometheus, which has its clock."""
+    played = PlayedPrometheus(groups, value)
+    model = load_shipped()
+    watcher = Watcher(
+        matchers=parse_all('asg=~".+"'),
+        interval_s=interval_s,
+        prometheus=Prometheus("http://prometheus", client=played.client, clock=lambda: played.now),
+        exporters=lambda: (NODE_EXPORTER,),
+        model=lambda: model,
+        scores=Scores(),
+        clock=lambda: played.now,
+    )
+    return played, watcher
+
+
+@click.command()
+@click.option("--hosts", default=500, show_default=True)
+@click.option("--looks", default=10, show_default=True)
+def main(hosts: int, looks: int) -> None:
+    """Print the CPU of a look at so many hosts once all pasts are read."""
+    groups = {f"i-{number:08x}": f"group-{number // _GROUP}" for number in range(hosts)}
+    played, watcher = play(groups, calm)
+    spent_s = [0.0]
+
+    def answer(request: httpx.Request, inner: Callable[..., httpx.Response]) -> httpx.Response:
+        began = time.thread_time()
+        response = inner(request)
+        spent_s[0] += time.thread_time() - began
+        return response
+
+    client = httpx.Client(
+        transport=httpx.MockTransport(lambda request: answer(request, played.answer))
+    )
+    watcher.prometheus = Prometheus("http://prometheus", client=client, clock=lambda: played.now)
+    watcher.cpu = lambda: time.thread_time() - spent_s[0]
+    warm = 0
+    while warm < _WARM_MAX and (warm < 1 or watcher.missing_pasts):
+        watcher.look()
+        played.now += _INTERVAL_S
+        warm += 1
+    before, questions = watcher.scores.cpu_s, len(played.queries)
+    scored = []
+    for _ in range(looks):
+        watcher.look()
+        scored.append(watcher.scored)
+        played.now += _INTERVAL_S
+    share = (watcher.scores.cpu_s - before) / looks / _INTERVAL_S
+    click.echo(
+        f"{hosts} hosts, {len(ROLES)} roles: {share:.1%} of a core (a look ends after "
+        f"{CPU_SHARE:.0%}), {np.mean(scored):.0f} hosts scored a look, "
+        f"{(len(played.queries) - questions) / looks:.1f} queries a look, "
+        f"pasts read after {warm} looks"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Scores the members of watched groups at an interval, before any alert."""
