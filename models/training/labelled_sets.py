@@ -80,13 +80,19 @@ class LabelledSet:
 
     def __iter__(self) -> Iterator[tuple[LabelledAlert, Evidence]]:
         for line, alert in enumerate(self.alerts):
-            target = self.targets[alert.target]
-            evidence = evidence_at(target, alert.time, self.patches.get(line, ()))
-            if self.groups:
-                others = [name for name in self.groups[alert.group] if name != alert.target]
-                peers = {name: _latest(self.targets[name], alert.time) for name in others}
-                evidence = replace(evidence, peers=peers, relative=False)
-            yield alert, evidence
+            patches = self.patches.get(line, ())
+            yield alert, self.evidence(alert.target, alert.group, alert.time, patches)
+
+    def evidence(
+        self, target: str, group: str, time: float, patches: tuple[Patch, ...] = ()
+    ) -> Evidence:
+        """The evidence of a target of a group at a moment, with its siblings if the set has any."""
+        evidence = evidence_at(self.targets[target], time, patches)
+        if not self.groups:
+            return evidence
+        others = [name for name in self.groups[group] if name != target]
+        peers = {name: _latest(self.targets[name], time) for name in others}
+        return replace(evidence, peers=peers, relative=False)
 
 
 def read_set(folder: Path) -> LabelledSet:

@@ -16,7 +16,7 @@ import click
 from actions.atomic_file import write_atomically
 from models.inference import artifact
 from models.inference.artifact import ModelError
-from models.training import baselines, evaluation, pipeline, summary_table
+from models.training import baselines, evaluation, foresight, pipeline, summary_table
 from models.training.dataset import JudgedAlert
 from models.training.labelled_sets import RecordedTarget, SetError, read_set
 from receiver import settings
@@ -43,6 +43,15 @@ class _TrainOptions(TypedDict):
     each: int
     folds: int
     rehearse: bool
+
+
+class _EvaluateOptions(TypedDict):
+    folder: Path
+    scores: Path | None
+    as_json: bool
+    compared: bool
+    watch: bool
+    where: Path | None
 
 
 @click.command()
@@ -123,16 +132,23 @@ def _read_feedback() -> Sequence[JudgedAlert]:
     is_flag=True,
     help="Also rank the alerts by means that learn nothing.",
 )
+@click.option("--watch", is_flag=True, help="Measure what the watch tells before the alerts.")
 @click.option(
     "--model", "where", type=_PATH, help="Folder of the model; default: the shipped model."
 )
-def evaluate(
-    *, folder: Path, scores: Path | None, as_json: bool, compared: bool, where: Path | None
-) -> None:
+def evaluate(**options: Unpack[_EvaluateOptions]) -> None:
     """Evaluate the model on the alerts of a labelled SET, with the service's own code."""
+    where, scores, compared = options["where"], options["scores"], options["compared"]
+    if options["watch"] and (scores or compared):
+        raise BadInputError("--watch stands alone: it scores moments, not alerts")
     with _bad_input():
         model = artifact.load_shipped() if where is None else artifact.load_folder(where)
-        labelled = read_set(folder)
+        labelled = read_set(options["folder"])
+        if options["watch"]:
+            found = foresight.foresee(model, labelled, partial(_progress, labelled.name))
+            told = json.dumps(found.as_dict(), indent=2)
+            echo(told if options["as_json"] else foresight.format_foresight(found))
+            return
         scored, took = evaluation.score_set(
             model, labelled, lambda at, of: _progress(labelled.name, at, of)
         )
@@ -141,7 +157,7 @@ def evaluate(
             scores.write_text("\n".join(lines) + "\n", encoding="utf-8")
         ranked = baselines.rank(labelled, partial(_progress, "baselines")) if compared else ()
     summary = evaluation.summarise(labelled.name, model.version, scored, took)
-    if as_json:
+    if options["as_json"]:
         more = {"baselines": [asdict(one) for one in ranked]} if compared else {}
         echo(json.dumps(summary.as_dict() | more, indent=2))
         return

@@ -58,7 +58,7 @@ class Watcher:
     clock: Callable[[], float] = time.time
     cpu: Callable[[], float] = time.thread_time
     scored: int = field(default=0, init=False)
-    _members: dict[str, Member] = field(default_factory=dict, init=False)
+    members: dict[str, Member] = field(default_factory=dict, init=False)
     _began: float = field(default=0.0, init=False)
     _periodic: Periodic = field(init=False)
 
@@ -77,11 +77,6 @@ class Watcher:
         self._periodic.stop()
         self.scores.publish(())
 
-    @property
-    def missing_pasts(self) -> int:
-        """Members whose past was not read yet."""
-        return sum(member.recent.until is None for member in self._members.values())
-
     def _run_once(self) -> None:
         stopping = self._periodic.stopping
         try:
@@ -98,7 +93,7 @@ class Watcher:
         step = min(self.interval_s, _STEP_S)
         at = self.clock() // step * step
         self._find_members(at)
-        members = sorted(self._members.values(), key=lambda member: (member.group, member.id))
+        members = sorted(self.members.values(), key=lambda member: (member.group, member.id))
         for some in _batches(members):
             if not self._periodic.stopping.is_set():
                 self._read(some, at, step)
@@ -123,10 +118,10 @@ class Watcher:
                     name, group = sample.labels["instance_id"], sample.labels["asg"]
                     found.setdefault(name, self._member(name, group, prometheus, exporter))
         self.scores.left_out = max(0, len(found) - MEMBERS_MAX)
-        self._members = {name: found[name] for name in sorted(found)[:MEMBERS_MAX]}
+        self.members = {name: found[name] for name in sorted(found)[:MEMBERS_MAX]}
 
     def _member(self, name: str, group: str, prometheus: Prometheus, exporter: Exporter) -> Member:
-        known = self._members.get(name)
+        known = self.members.get(name)
         if known is not None and (known.group, known.exporter) == (group, exporter):
             return known
         return Member(
@@ -188,9 +183,10 @@ class Watcher:
                 continue
             if self._has_spent() or self._periodic.stopping.is_set():
                 return
-            self._load_past(member, at)
+            self.load_past(member, at)
 
-    def _load_past(self, member: Member, at: float) -> None:
+    def load_past(self, member: Member, at: float) -> None:
+        """Read a member's week, two hours and day; nothing is kept where a query fails."""
         end, ids = end_of_history(at), [member.id]
         history = Grid(length_s=WEEK_S)
         means = queries.means(ids, member.exporter)

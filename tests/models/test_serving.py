@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -453,3 +454,31 @@ def test_a_training_that_stops_half_way_leaves_the_active_model(
     assert artifact.load_folder(folder).version == model.version
     artifact.save(folder, "next", model.parameters, write_atomically)
     assert artifact.load_folder(folder).version == "next"
+
+
+def test_what_the_watch_tells_is_measured_on_whole_series(
+    tmp_path: Path, model: artifact.Model
+) -> None:
+    """A runaway that is told a minute after it began leads its alert; a calm series is not told."""
+    from models.training.foresight import LIKELY, UNUSUAL, foresee
+
+    rng = np.random.default_rng(4)
+    rows, begun = 2 * 1440, 2 * 1440 - 60
+    values = rng.normal(0.2, 0.01, (rows, 3)).astype(np.float32)
+    (tmp_path / "targets").mkdir()
+    saved = {"X": values, "roles": ["cpu_busy", "load1", "net_rx_bytes"], "start": 0, "step_s": 60}
+    np.savez(tmp_path / "targets" / "a.npz", **saved)
+    alert = {"id": "1", "target": "a", "time": 60 * (begun + 12), "roles": ["cpu_busy"]}
+    text = json.dumps(alert | {"label": "incident", "kind": "cpu_runaway", "group": "a"})
+    (tmp_path / "alerts.jsonl").write_text(text + "\n")
+    ones = np.ones(2, np.int64)
+    patch = {"alert": 0 * ones, "role": np.array([0, 1]), "start": begun * ones, "offset": 0 * ones}
+    pool = np.linspace(0.9, 1.0, 60, dtype=np.float32)
+    np.savez(tmp_path / "patches.npz", **patch, length=60 * ones, values=pool)
+    found = foresee(model, read_set(tmp_path), lambda *_: None)
+    assert (found.told, found.incidents) == (1, 1)
+    assert found.lead_s is not None
+    assert 300 <= found.lead_s[1] < 720
+    assert found.false_alarms == 0
+    rules = Path(__file__).parents[2] / "prometheus_rules/watch.yml"
+    assert {f"> {LIKELY:g}", f"> {UNUSUAL:g}"} == set(re.findall(r"> [\d.]+", rules.read_text()))
