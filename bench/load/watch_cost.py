@@ -135,7 +135,7 @@ def main(hosts: int, looks: int) -> None:
     watcher.cpu = clock
     began = clock()
     for member in read:
-        watcher.load_past(member, played.now)
+        watcher.reader.load_past(member, played.now)
     past_ms = 1e3 * (clock() - began) / len(read)
     before, questions, scored = watcher.scores.cpu_s, len(played.queries), list[int]()
     for _ in range(looks):

@@ -69,6 +69,14 @@ def resources(ids: Iterable[str]) -> str:
     )
 
 
+def is_instance(text: str) -> bool:
+    """Whether a label has the form of an id: another one would spoil the query for all."""
+    try:
+        return bool(of_instance(text))
+    except ValueError:
+        return False
+
+
 def _any_of(ids: Iterable[str]) -> str:
     known = [instance_id for instance_id in ids if of_instance(instance_id)]
     return f'instance_id=~"{"|".join(known)}"'

@@ -466,15 +466,22 @@ def test_what_the_watch_tells_is_measured_on_whole_series(
     rows, begun = 2 * 1440, 2 * 1440 - 60
     values = rng.normal(0.2, 0.01, (rows, 3)).astype(np.float32)
     (tmp_path / "targets").mkdir()
-    saved = {"X": values, "roles": ["cpu_busy", "load1", "net_rx_bytes"], "start": 0, "step_s": 60}
-    np.savez(tmp_path / "targets" / "a.npz", **saved)
+    roles = np.array(["cpu_busy", "load1", "net_rx_bytes"])
+    file = tmp_path / "targets" / "a.npz"
+    np.savez(file, X=values, roles=roles, start=np.int64(0), step_s=np.int64(60))
     alert = {"id": "1", "target": "a", "time": 60 * (begun + 12), "roles": ["cpu_busy"]}
     text = json.dumps(alert | {"label": "incident", "kind": "cpu_runaway", "group": "a"})
     (tmp_path / "alerts.jsonl").write_text(text + "\n")
-    ones = np.ones(2, np.int64)
-    patch = {"alert": 0 * ones, "role": np.array([0, 1]), "start": begun * ones, "offset": 0 * ones}
-    pool = np.linspace(0.9, 1.0, 60, dtype=np.float32)
-    np.savez(tmp_path / "patches.npz", **patch, length=60 * ones, values=pool)
+    zero, column = np.zeros(2, np.int64), np.arange(2)
+    np.savez(
+        tmp_path / "patches.npz",
+        alert=zero,
+        role=column,
+        start=zero + begun,
+        offset=zero,
+        length=zero + 60,
+        values=np.linspace(0.9, 1.0, 60, dtype=np.float32),
+    )
     found = foresee(model, read_set(tmp_path), lambda *_: None)
     assert (found.told, found.incidents) == (1, 1)
     assert found.lead_s is not None

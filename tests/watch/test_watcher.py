@@ -110,8 +110,8 @@ def test_who_left_the_usual_range_is_scored_first() -> None:
 
 
 def test_the_number_of_series_is_bounded() -> None:
-    """And those that are left out are counted."""
-    many = {f"i-{number:08x}": "web" for number in range(MEMBERS_MAX + 3)}
+    """Those that are left out are counted; what is no instance id enters no query."""
+    many = {f"i-{number:08x}": "web" for number in range(MEMBERS_MAX + 3)} | {'x"': "web"}
     _, watcher = play(many, lambda *_: None)
     seconds = count(0, 1000)
     watcher.cpu = lambda: float(next(seconds))
