@@ -42,7 +42,7 @@ _SEED = 7
 _SIMULATED = 12
 # The callers write what they counted once every request has ended.
 _COUNTED_S = 13
-_SETTLED_S, _WATCHED_S = 120, 10
+_SETTLED_S, _WATCHED_S = 300, 10
 # A busy machine takes its time to run a fault.
 _ANSWER_S = 90
 _COLOURS = {

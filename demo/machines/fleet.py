@@ -33,7 +33,7 @@ from demo.machines.traffic.targets import guard, register
 
 _TICK_S = 0.2
 _FOLDERS = "smartcloudops-machines-"
-_BOOTED_S = 90.0
+_BOOTED_S = 240.0
 
 
 @dataclass
