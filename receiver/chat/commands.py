@@ -14,17 +14,12 @@ from receiver.chat.parts import Parts
 from receiver.chat.users import ChatUser
 from receiver.http.access.tokens import Role
 from receiver.runs import store
-from receiver.runs.model import IN_FLIGHT, Mark, Run, State
+from receiver.runs.model import IN_FLIGHT, GuardResult, Mark, Run, State
 from receiver.runs.queries import listing, search
 from receiver.runs.queries.search import RunFilter
 from receiver.runtime.redaction import plain
 from receiver.runtime.rfc3339 import rfc3339
-from receiver.workflow.approvals import (
-    Answer,
-    NoSuchRunError,
-    NotAllowedError,
-    NotNowError,
-)
+from receiver.workflow.approvals import Answer, NoSuchRunError, NotAllowedError, NotNowError
 
 _AWAITING_MOST, _LATEST_MOST = 10, 10
 _COMMENT_CHARS_MOST = 1000
@@ -159,11 +154,7 @@ class ChatCommands:
             steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
         lines = [_line(run), plain(run.outcome or "")]
         lines += [plain(reason.text) for reason in run.verdict.contributions] if run.verdict else []
-        lines += [
-            f"stopped at gate {gate.name}: {plain(gate.detail)}"
-            for gate in run.gates
-            if not gate.passed and gate.detail != run.outcome
-        ]
+        lines += [_stop(gate, run.outcome) for gate in run.gates if not gate.passed]
         lines += [f"{step.action} on {step.target}: {step.outcome or step.stage}" for step in steps]
         awaiting = (run,) if run.state is State.AWAITING_APPROVAL else ()
         return Reply("\n".join(filter(None, lines)), awaiting)
@@ -239,6 +230,10 @@ def _comment(text: str) -> str:
     if not comment:
         raise _RefusedError("A comment is required: say why.")
     return comment
+
+
+def _stop(gate: GuardResult, told: str | None) -> str:
+    return f"stopped at gate {gate.name}{'' if gate.detail == told else f': {plain(gate.detail)}'}"
 
 
 def _line(run: Run) -> str:

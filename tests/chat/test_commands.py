@@ -152,6 +152,8 @@ def test_why_explains_a_run(service: Live) -> None:
     reply = say(service, f"why {run['id'].lower()}")
     assert "refused (verdict_refuted)" in reply
     assert "stopped at gate verdict" in reply
+    assert reply.count("the re-check found no incident") == 1
+    assert reply.count("up does not hold") == 1
     assert run["id"] in say(service, "runs")
     assert say(service, "why nothing") == "There is no such run."
     assert "status:" in say(service, "what?")
@@ -164,6 +166,9 @@ def test_a_button_approves_the_plan_that_was_shown(service: Live, replies: Repli
     message = service.call("POST", _COMMANDS, headers=signed(body), content=body).json()
     buttons = [button for block in message["blocks"] for button in block.get("elements", ())]
     assert [button["action_id"] for button in buttons] == ["approve", "deny"]
+    # The plan is shown, and asked once more.
+    assert run["question"] in message["blocks"][1]["text"]["text"]
+    assert run["question"].startswith(buttons[0]["confirm"]["text"]["text"][:200])
     value = buttons[0]["value"]
     before = len(service.aws.calls)
     _press(service, "approve", value, user="U2")

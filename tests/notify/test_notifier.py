@@ -108,6 +108,7 @@ def test_notifications_have_a_link(service: Live, events: Channel, approvals: Ch
     run = service.asking(HOSTS[0])
     message = approvals.until("Approval needed", HOSTS[0])
     assert f"https://ops.example/runs/{run['id']}" in message["message"]
+    assert message["message"].startswith(f"{run['question']}\nAnswer until ")
     service.approve(run)
     acted = events.until("Acted", HOSTS[0])
     assert "reboot_instance: changed" in acted["message"]
