@@ -68,12 +68,26 @@ class AuditTail:
         records: Sequence[Record] | None = None
         while records is None or records:
             records = self._read()
-            for record in records:
-                if self._periodic.stopping.is_set():
-                    return
-                self._handle(record)
-                self._read_to = record.seq
+            if self._periodic.stopping.is_set():
+                return
+            self._handle_all(records)
             self.on_idle()
+
+    def _handle_all(self, records: Sequence[Record]) -> None:
+        """In one transaction, as each takes the lock for which acts wait, and a sync."""
+        if not records:
+            return
+        try:
+            with self.database.write() as connection:
+                for record in records:
+                    if self._claim(connection, record.seq):
+                        self.on_record(connection, record)
+        except SQLAlchemyError:
+            raise
+        except Exception:  # noqa: BLE001 each by itself, so that one alone is skipped
+            for record in records:
+                self._handle(record)
+        self._read_to = records[-1].seq
 
     def _handle(self, record: Record) -> None:
         try:

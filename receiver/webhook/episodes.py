@@ -5,13 +5,12 @@ alert was resolved, or was silent for longer than Alertmanager's repeats allow. 
 each firing copy is a repeat, with any startsAt.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 from sqlalchemy import (
     Column,
     Connection,
@@ -190,10 +189,18 @@ def runs_without_end(connection: Connection, limit: int) -> Sequence[str]:
     return connection.scalars(query.order_by(episodes.c.run_id).limit(limit)).all()
 
 
-def queued(connection: Connection, limit: int) -> Sequence[QueuedAlert]:
-    """Alerts without a run yet, the most severe first, then the oldest."""
-    query = select(received).order_by(received.c.priority, received.c.id).limit(limit)
-    return [_from_row(row) for row in connection.execute(query)]
+def queued(
+    connection: Connection, limit: int, known: Mapping[str, QueuedAlert]
+) -> Sequence[QueuedAlert]:
+    """Alerts without a run yet, the most severe first, then the oldest; `known` are not read."""
+    query = select(received.c.id).order_by(received.c.priority, received.c.id).limit(limit)
+    ids = connection.scalars(query).all()
+    found = dict(known)
+    if new := [run_id for run_id in ids if run_id not in known]:
+        by_id = _select(connection.dialect.name, received, "id")
+        rows = connection.exec_driver_sql(by_id, (_json(new),))
+        found |= {row.id: _from_row(row) for row in rows}
+    return [found[run_id] for run_id in ids]
 
 
 def newest_queued(
@@ -239,10 +246,9 @@ def _json(value: object) -> str:
 
 
 def _from_row(row: Row[Any]) -> QueuedAlert:
-    alert = Alert(**json.loads(row.alert))
+    alert = Alert(**from_json(row.alert))
     return QueuedAlert(id=row.id, received_at=row.received_at, alert=alert)
 
 
 def _row(queued: QueuedAlert) -> list[object]:
-    alert = queued.alert
-    return [queued.id, queued.received_at, _json(vars(alert)), alert.priority]
+    return [queued.id, queued.received_at, _json(vars(queued.alert)), queued.alert.priority]

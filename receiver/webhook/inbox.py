@@ -58,6 +58,7 @@ class Inbox:
     # Guards the count, which senders and the writer change.
     _counting: threading.Lock = field(default_factory=threading.Lock, init=False)
     _delivered_at: deque[float] = field(default_factory=lambda: deque(maxlen=_STORM), init=False)
+    _known: Mapping[str, QueuedAlert] = field(default_factory=dict, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _stopping: bool = field(default=False, init=False)
 
@@ -184,9 +185,14 @@ class Inbox:
         return receipts
 
     def queued(self, limit: int = 1000) -> Sequence[QueuedAlert]:
-        """Alerts without a run yet, the most severe first, then the oldest."""
+        """Alerts without a run yet, the most severe first, then the oldest; for one thread.
+
+        Of a storm each alert is read once, not each time until it is taken.
+        """
         with self.database.read() as connection:
-            return episodes.queued(connection, limit)
+            alerts = episodes.queued(connection, limit, self._known)
+        self._known = {alert.id: alert for alert in alerts}
+        return alerts
 
     def queued_alert(self, run_id: str) -> QueuedAlert | None:
         """The alert that will become this run."""
