@@ -37,8 +37,9 @@ _LANE_BATCH = 64
 # A task ends when its snapshot is this old; the next task takes the remaining and newer runs.
 _SNAPSHOT_LASTS_S = 10.0
 _INBOX_BATCH = 200
-# Where there are several accounts, so many batches are read, of which one is taken fairly.
-_READ_AHEAD = 5
+# Where there are several accounts, so many are read, of which a few are taken fairly: an alert of
+# another account waits for that few.
+_READ_AHEAD, _FAIR_BATCH = 1000, 50
 # Seconds between two polls: an alert that another receiver stored waits up to this long. A run that
 # another receiver stored, by a person's order, waits for two.
 _IDLE_S = 0.5
@@ -143,9 +144,10 @@ class Dispatcher:
             self._wake.clear()
             try:
                 self.inbox.yield_to_deliveries()
-                read_ahead = 1 if self.lanes_of_account is None else _READ_AHEAD
-                waiting = self.inbox.queued(_INBOX_BATCH * read_ahead)
-                queued = intake.take_fairly(waiting, _INBOX_BATCH)
+                alone = self.lanes_of_account is None
+                most = _INBOX_BATCH if alone else _FAIR_BATCH
+                waiting = self.inbox.queued(most if alone else _READ_AHEAD)
+                queued = intake.take_fairly(waiting, most)
                 if queued:
                     with self.database.write() as connection:
                         intake.insert_from_inbox(connection, queued, self.clock())
@@ -154,7 +156,7 @@ class Dispatcher:
                 # An alert that a crash leaves there has the id of its run: it gets no second one.
                 if queued:
                     self.inbox.remove([alert.id for alert in queued])
-                if len(queued) == _INBOX_BATCH:
+                if len(queued) == most:
                     self.wake()
                 if time.monotonic() >= self._recover_at:
                     self._recover_at = time.monotonic() + _RECOVER_EVERY_S
