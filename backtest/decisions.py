@@ -19,12 +19,12 @@ ASSUMED: Mapping[str, str] = {
     "proven": "AWS confirmed the target, launched before, and its tag",
     "step": "no instance refresh ran, and all members had one version",
     "group": "the instance was in the group that its labels name",
+    "change": "nobody else changed the target or its group, but for what CloudTrail told",
     "hardware": "EC2's status checks passed, and it announced nothing",
     "protected": "the instance was not protected from termination",
     "blast_radius": "the other members were in service, and the group's limits are today's",
     "claim": "AWS took the step",
 }
-TRAIL = "nobody changed the target or its group"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ class Result:
     trail: bool = False
 
 
-def read_decision(incident: str, run: Run, *, trail: bool) -> Decided:
+def read_decision(incident: str, run: Run) -> Decided:
     """The newest decision on a run."""
     gates, plan = list(run.gates), run.plan
     last = gates[-1] if gates else None
@@ -126,7 +126,7 @@ def read_decision(incident: str, run: Run, *, trail: bool) -> Decided:
         reason=refused,
         action=plan.action if steps and plan else "",
         gates=gates,
-        assumed=[*_assumed(gates, named=_names_id(run.labels), trail=trail)],
+        assumed=[*_assumed(gates, named=_names_id(run.labels))],
     )
 
 
@@ -134,12 +134,10 @@ def _names_id(labels: Mapping[str, str]) -> bool:
     return any(INSTANCE_ID.search(text) for text in labels.values())
 
 
-def _assumed(gates: Sequence[GuardResult], *, named: bool, trail: bool) -> Iterator[str]:
+def _assumed(gates: Sequence[GuardResult], *, named: bool) -> Iterator[str]:
     for gate in gates:
         if gate.name in ASSUMED and not (gate.name == "target" and named):
             yield ASSUMED[gate.name]
-    if not trail and any(gate.name == "change" for gate in gates):
-        yield TRAIL
 
 
 def differences(before: Sequence[Decided], after: Sequence[Decided]) -> Sequence[str]:

@@ -59,7 +59,6 @@ class Replay:
     aws: PastAws
     folder: Path
     until: float
-    trail: bool = False
     progress: Callable[[int], None] = lambda _: None
     now: float = field(default=0.0, init=False)
     _decided: list[Decided] = field(default_factory=list, init=False)
@@ -206,7 +205,7 @@ class Replay:
             incident = self._runs[run.id]
             if run.decided_at is not None and key not in self._read:
                 self._read.add(key)
-                decided = read_decision(incident.id, run, trail=self.trail)
+                decided = read_decision(incident.id, run)
                 self._decided.append(self._with_harm(decided, run))
             if run.state.ended:
                 del self._runs[run.id]

@@ -104,7 +104,6 @@ class Session:
                 aws=PastAws(clock=clock, changes=self.changes),
                 folder=Path(folder),
                 until=self.period.until,
-                trail=self.trail,
                 progress=lambda done: self.progress("alerts played", done, len(incidents)),
             )
             decided = replay.play()

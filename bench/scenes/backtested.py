@@ -19,7 +19,7 @@ import click
 from sqlalchemy import select
 
 from actions.tables import audit
-from backtest.decisions import ACT, ASSUMED, TRAIL, Decided, Result, differences
+from backtest.decisions import ACT, ASSUMED, Decided, Result, differences
 from backtest.incidents import Period
 from backtest.past_prometheus import Answers
 from backtest.session import Session, live_clients
@@ -211,7 +211,7 @@ def _compare(alert: str, live: Sequence[GuardResult], told: Decided | None) -> C
     pairs = [_pair(gates) for gates in (live, again)]
     if told is not None and pairs[0] != pairs[1]:
         name, details = _first_difference(live, again)
-        fact = ASSUMED.get(name, TRAIL if name == "change" else "")
+        fact = ASSUMED.get(name, "")
         assumed = fact if fact in told.assumed else ""
         detail = f"{name}: {details}"
     return Compared(alert=alert, same=pairs[0] == pairs[1], detail=detail, assumed=assumed)
