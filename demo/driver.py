@@ -38,6 +38,7 @@ from receiver.runtime.printable import printable
 
 _FOLDER = Path(".demo")
 _FIGURES = Path("build/demo.json")
+_WATCH = {"SMARTCLOUDOPS_WATCH": 'asg=~".+"', "SMARTCLOUDOPS_WATCH_INTERVAL": "5"}
 _SEED = 7
 _SIMULATED = 12
 # The callers write what they counted once every request has ended.
@@ -124,7 +125,9 @@ def _play(
     environment = start_environment(
         processes,
         tools.require(),
-        EnvironmentOptions(folder=_FOLDER / "state", seed=_SEED, machines=machines),
+        EnvironmentOptions(
+            folder=_FOLDER / "state", seed=_SEED, machines=machines, settings=_WATCH
+        ),
         say=timeline.say,
     )
     publish(environment, _FOLDER / "endpoints.json")

@@ -36,7 +36,14 @@ SCRIPT = (
     ),
     Incident(fault="service_hang", group="web-asg", whole_group=False, action="restart_service"),
     Incident(fault="disk_full", group="web-asg", whole_group=False, action="run_document"),
-    Incident(fault="memory_leak", group="web-asg", whole_group=False, action="restart_service"),
+    # Asked for before the threshold, by the watch.
+    Incident(
+        fault="memory_leak",
+        group="web-asg",
+        whole_group=False,
+        action="restart_service",
+        approved="restart_service",
+    ),
     Incident(
         fault="hardware_failure",
         group="web-asg",

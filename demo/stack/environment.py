@@ -27,6 +27,7 @@ from receiver.http.access.tokens import Role
 _ROOT = Path(__file__).parents[2]
 # The file with the token of Alertmanager's webhook, in the tokens' folder.
 CREDENTIALS_FILE = "webhook-token"
+_VIEWER_FILE = "viewer-token"
 # Eight machines boot in 12 s on two cores, and the first start fetches their programs.
 _STARTED_S = 300
 # 2 s on a quiet machine.
@@ -101,7 +102,10 @@ def start_environment(
         MonitoringSpec(
             state=folder,
             connections=Connections(
-                aws=aws, receiver=receiver, token_file=folder / CREDENTIALS_FILE
+                aws=aws,
+                receiver=receiver,
+                token_file=folder / CREDENTIALS_FILE,
+                viewer_token_file=folder / _VIEWER_FILE,
             ),
             timings=options.timings,
             history=history,
@@ -180,13 +184,14 @@ def _download(url: str, path: Path) -> None:
 
 
 def create_tokens(folder: Path, *, label: str = "{}") -> dict[str, str]:
-    """Create a token for each role, in `folder`; the webhook's is also in CREDENTIALS_FILE."""
+    """Create a token for each role, in `folder`; Prometheus and Alertmanager have one in a file."""
     secrets = {
         str(role): tokens.create(folder / "tokens.json", role, label.format(role)) for role in Role
     }
-    file = folder / CREDENTIALS_FILE
-    file.touch(mode=0o600)
-    file.write_text(secrets[Role.WEBHOOK])
+    for name, role in ((CREDENTIALS_FILE, Role.WEBHOOK), (_VIEWER_FILE, Role.VIEWER)):
+        file = folder / name
+        file.touch(mode=0o600)
+        file.write_text(secrets[role])
     return secrets
 
 

@@ -41,13 +41,15 @@ FAST = Timings(scrape="1s", evaluation="1s", hold="1s", group_interval="1s", dis
 class Connections:
     """Base URLs of the other parts, and the file with the webhook's token.
 
-    The token's file must exist before the first alert. `replicas` are further receivers, `proxy` is
+    The token's file must exist before the first alert. With `viewer_token_file`, the scores of
+    watched hosts are scraped, too. `replicas` are further receivers, `proxy` is
     the load balancer before all receivers.
     """
 
     aws: str
     receiver: str
     token_file: Path
+    viewer_token_file: Path | None = None
     replicas: Sequence[str] = ()
     proxy: str | None = None
 
@@ -79,6 +81,18 @@ def prometheus_config(
             discover(job, connections.aws, timings.discovery)
         else:
             _set_addresses(job, servers[job["job_name"]])
+    if connections.viewer_token_file is not None:
+        config["scrape_configs"].append(
+            {
+                "job_name": "smartcloudops-watch",
+                "metrics_path": "/metrics/watch",
+                "honor_labels": True,
+                "authorization": {
+                    "credentials_file": str(connections.viewer_token_file.absolute())
+                },
+                "static_configs": [{"targets": servers["smartcloudops"]}],
+            }
+        )
     return config
 
 

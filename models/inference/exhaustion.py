@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 Samples = Sequence[float] | NDArray[Any]
 
 # Windows in samples, the shortest first: a fill of minutes shows in the first of them.
-WINDOWS = (6, 20, 60, 120)
+WINDOWS = (5, 20, 60, 120)
 # A line is not continued over more than so many times its length.
 _REACH = 8.0
 # The share of the resource that a window must have risen by: less is jitter.
@@ -61,7 +61,7 @@ def _of_window(at: Floats, used: Floats) -> Exhaustion | None:
     if low <= 0 or slope * length < _LEAST_RISE:
         return None
     # Stopped, or falling: what rose earlier in the window does not rise any more.
-    newest = len(at) // 2
+    newest = max(len(at) // 4, 3)
     if robust_slope(at[-newest:], used[-newest:])[0] < slope / 2:
         return None
     middle = float(np.median(used - slope * (at - at[-1])))

@@ -1,4 +1,4 @@
-"""Measures the watch on whole series: which incidents it tells before their alert, and how early.
+"""Measures the watch on whole series: which incidents it tells by the time of their alert.
 
 As `FaultLikely` of `prometheus_rules/watch.yml` tells them: by two looks in a row.
 """
@@ -26,7 +26,7 @@ _DAY_S, _WEEK_S = 86_400, 604_800
 
 @dataclass(frozen=True, kw_only=True)
 class KindForesight:
-    """The incidents of a kind; `told` before their alert, `lead_s` their median lead."""
+    """The incidents of a kind; `told` by the time of their alert, `lead_s` their median lead."""
 
     kind: str
     incidents: int
@@ -38,8 +38,8 @@ class KindForesight:
 class Foresight:
     """What the watch tells of a set.
 
-    `recall` is the share of incidents told before their alert, `lead_s` how long before (10th, 50th
-    and 90th percentile). `false_alarms` a host-week are counted over `host_weeks` without incident.
+    `recall` is the share of incidents told by the time of their alert, `lead_s` how long before it
+    (10th, 50th and 90th percentile). `false_alarms` a host-week are counted over `host_weeks` without incident.
     None is undefined.
     """
 
@@ -180,7 +180,7 @@ def format_foresight(foresight: Foresight) -> str:
     lines = [
         f"set                       {foresight.set}",
         f"model                     {foresight.model}",
-        f"told before their alert   {foresight.told} of {foresight.incidents} ({recall})",
+        f"told by their alert       {foresight.told} of {foresight.incidents} ({recall})",
         f"lead, minutes (10/50/90)  {minutes}",
         f"false alarms a host-week  {alarms} (over {foresight.host_weeks:.1f} host-weeks)",
         "",

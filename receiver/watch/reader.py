@@ -9,7 +9,6 @@ from receiver.evidence.prometheus.answers import LabelledSeries, PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.range_queries import end_of_history
 from receiver.evidence.role_series import by_instance
-from receiver.runtime.rfc3339 import DAY_S
 from receiver.watch import queries
 from receiver.watch.grid import Grid
 from receiver.watch.member import RECENT_S, SLOW_STEP_S, WEEK_S, Member, key_of
@@ -86,9 +85,10 @@ class MemberReader:
             samples = by_instance(answer, last, _instance_of) or {}
             grid.extend(times, samples.get(member.id, {}))
         member.history = history
-        times = _steps(at - DAY_S, at, SLOW_STEP_S)
-        answer = self._query(member.prometheus, queries.resources(ids), times, SLOW_STEP_S)
-        member.slow.extend(times, _by_resource(answer or ()).get(member.id, {}))
+        for grid, step in ((member.slow, SLOW_STEP_S), (member.fast, self.interval_s)):
+            times = _steps(at - grid.length_s, at, step)
+            answer = self._query(member.prometheus, queries.resources(ids), times, step)
+            grid.extend(times, _by_resource(answer or ()).get(member.id, {}))
 
     def _query(
         self, prometheus: Prometheus, expr: str, times: Sequence[float], step: float

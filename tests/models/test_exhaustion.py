@@ -30,9 +30,9 @@ def test_the_interval_holds_the_moment_at_which_a_disk_is_full() -> None:
 
 
 def test_a_fill_of_half_a_minute_is_seen() -> None:
-    """By six samples, five seconds apart, after a calm past."""
+    """By five samples, five seconds apart, after a calm past."""
     times = 1.8e9 + 5.0 * np.arange(40)
-    used = np.where(np.arange(40) < 34, 0.5, 0.5 + 0.02 * (np.arange(40) - 33))
+    used = np.where(np.arange(40) < 36, 0.5, 0.5 + 0.04 * (np.arange(40) - 35))
     found = forecast(times, used)
     assert found is not None
     assert found.latest < 200
@@ -43,7 +43,7 @@ def test_a_fill_of_half_a_minute_is_seen() -> None:
     [
         lambda: 0.9 + _noise(0.01),
         lambda: 0.5 + 0.1 * (np.arange(120) % 50) / 50,
-        lambda: np.minimum(0.5 + 0.01 * np.arange(120), 0.9),
+        lambda: 0.5 + 0.004 * np.minimum(np.arange(120), 92),
         lambda: 0.5 + 1e-5 * np.arange(120),
         lambda: np.where(np.arange(120) < 118, 0.3, 0.6),
     ],
