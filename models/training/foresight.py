@@ -39,8 +39,8 @@ class Foresight:
     """What the watch tells of a set.
 
     `recall` is the share of incidents told by the time of their alert, `lead_s` how long before it
-    (10th, 50th and 90th percentile). `false_alarms` a host-week are counted over `host_weeks` without incident.
-    None is undefined.
+    (10th, 50th and 90th percentile). `false_alarms` a host-week are counted over `host_weeks`
+    without incident. None is undefined.
     """
 
     set: str
