@@ -83,7 +83,7 @@ MORE: Mapping[str, Callable[[Seen], bool]] = {
     "service_hang": Seen.is_silent,
     "workers_exhausted": Seen.is_silent,
     "service_crash": lambda seen: len(seen.pids) > 1,
-    "crash_loop": lambda seen: len(seen.pids) > _CRASHES,
+    "crash_loop": lambda seen: seen.console.count("service ended") > _CRASHES,
     "fork_storm": lambda seen: seen.runs("fork_storm") > _FORKED,
     "network_card_gone": lambda seen: not seen.now and seen.impaired == "instance",
     "kernel_panic": lambda seen: "Kernel panic" in seen.console,
