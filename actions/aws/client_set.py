@@ -40,12 +40,14 @@ class Aws:
     # types-boto3 has no stubs of it among the extras that the project uses.
     arc_zonal_shift: Any
     s3: "S3Client"
-    opt_in_tag: str = OPT_IN_TAG
+
+    # No field: every field is a client.
+    opt_in_tag = OPT_IN_TAG
 
     @classmethod
     def names(cls) -> Sequence[str]:
         """The names of the clients."""
-        return [field.name for field in fields(cls) if field.name != "opt_in_tag"]
+        return [field.name for field in fields(cls)]
 
 
 @contextmanager

@@ -80,7 +80,7 @@ def test_rows_of_every_revision_are_kept_by_the_newest(
             assert len(log.records(connection)) == 1
         else:
             assert len(episodes.by_keys(connection, ["x" * 16])) == 1
-            assert len(episodes.queued(connection, 5)) == 1
+            assert len(episodes.queued(connection, 5, {})) == 1
 
 
 @pytest.mark.parametrize("history", ["state", "inbox"])

@@ -1,7 +1,6 @@
 """Two accounts with two regions each, whose groups, addresses and names are all alike."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -57,8 +56,10 @@ class Places(Whole):
         }
 
         def at(place: Place) -> Aws:
-            tag = opt_in_tags.get(place.account, OPT_IN_TAG)
-            return replace(clients(self.regions[place]), opt_in_tag=tag)
+            class OfAccount(Aws):
+                opt_in_tag = opt_in_tags.get(place.account, OPT_IN_TAG)
+
+            return OfAccount(**vars(clients(self.regions[place])))
 
         super().__init__(
             folder,
