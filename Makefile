@@ -56,7 +56,7 @@ lint: $(STAMP) ## ruff, mypy and the import layers
 test: lint tools browser database proxy ministack ## lint and all tests, as required before a change lands
 	@$(BIN)/python -m demo.stack.servers trixie
 	@$(BIN)/python -m demo.machines.image || true
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-servers: tools servers browser ## the chain, and what is read of samples, on each of these servers
 	for release in bookworm trixie sid; do \

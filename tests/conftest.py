@@ -66,6 +66,14 @@ class Clock:
         return self.now
 
 
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """A command that a test calls sets up the log, and may silence it for all tests that follow."""
+    former = structlog.get_config()
+    yield
+    structlog.configure(**former)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()

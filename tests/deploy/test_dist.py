@@ -23,7 +23,7 @@ import pytest
 from demo.stack.processes import Processes, without_aws
 
 _ROOT = Path(__file__).parents[2]
-_PACKAGES = ("actions", "demo", "models", "receiver")
+_PACKAGES = ("actions", "backtest", "demo", "models", "receiver")
 _SHARED = ("playbooks", "prometheus_rules", "roles.d")
 # What a checkout may hold and no package may: written before the build, and sought afterwards.
 _SECRETS = (

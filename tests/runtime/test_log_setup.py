@@ -27,11 +27,10 @@ _SECRET = "correct-horse-battery"
 def _as_before() -> Iterator[None]:
     """The log is as it was afterwards."""
     root = logging.getLogger()
-    handlers, level, former = list(root.handlers), root.level, structlog.get_config()
+    handlers, level = list(root.handlers), root.level
     yield
     root.handlers = handlers
     root.setLevel(level)
-    structlog.configure(**former)
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
