@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from demo.machines.traffic import load
 from demo.stack.processes import free_port
@@ -30,18 +30,22 @@ class _Half(BaseHTTPRequestHandler):
 
 
 class _Slow(BaseHTTPRequestHandler):
-    """Takes half a second for an answer."""
+    """Takes half a second for an answer; each user asks for a page of its own."""
 
-    present = most = 0
+    asked: ClassVar[Counter[str]] = Counter()
+    present: ClassVar[Counter[str]] = Counter()
+    impatient: ClassVar[set[str]] = set()
     lock = threading.Lock()
 
     def do_GET(self) -> None:
         with self.lock:
-            type(self).present += 1
-            type(self).most = max(self.most, self.present)
+            self.asked[self.path] += 1
+            self.present[self.path] += 1
+            if self.present[self.path] > 1:
+                self.impatient.add(self.path)
         time.sleep(0.5)
         with self.lock:
-            type(self).present -= 1
+            self.present[self.path] -= 1
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -82,5 +86,6 @@ def test_requests_that_fail_are_counted_by_second_and_balancer(tmp_path: Path) -
     assert counts[down]["failed"] == counts[down]["sent"] > 5
     assert not counts[up]["slow"]
     assert counts[slow]["sent"] > 3
-    assert _Slow.most == 3
+    assert len(_Slow.asked) == 3
+    assert not _Slow.impatient
     assert not counts[slow]["failed"]
