@@ -20,7 +20,7 @@ from receiver.db.database import Database
 _BEFORE_S, _AFTER_S = 900.0, 900.0
 # Programs that deploy: what they change was no person's answer to an alert.
 _DEPLOYS = ("Terraform", "Pulumi", "cloudformation", "codedeploy")
-# The calls that deploy, whoever makes them, and what `POST /api/v1/changes` announced.
+# The calls that deploy, by any caller, and what `POST /api/v1/changes` announced.
 ANNOUNCED = "change_announced"
 _DEPLOY_CALLS = frozenset(
     {

@@ -55,7 +55,7 @@ def save(
     changes: Sequence[Mapping[str, Any]],
     known: Known,
 ) -> None:
-    """Keep the result; the next backtest in the folder begins anew."""
+    """Keep the result; the next backtest in the folder starts from the beginning."""
     told = {
         "period": {"since": result.since, "until": result.until},
         "trail": result.trail,

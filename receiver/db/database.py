@@ -79,7 +79,7 @@ class Database:
             options["isolation_level"] = "REPEATABLE READ"
         with self._note_failure(), self.engine.connect().execution_options(**options) as connection:
             yield connection
-            # After a rollback the driver would prepare all statements anew.
+            # After a rollback the driver would prepare all statements again.
             connection.commit()
 
     @contextmanager
