@@ -11,15 +11,14 @@ from typing import Any
 from sqlalchemy import select
 
 from actions.aws.client_set import Aws
-from actions.aws.context import changes_between
+from actions.aws.context import is_foreign
+from actions.aws.trail import Caller, Span, caller_of, event_pages
 from actions.tables import audit
 from backtest.incidents import Incident
 from receiver.db.database import Database
 
 # A decision looks this far back, and people act so long after an alert.
 _BEFORE_S, _AFTER_S = 900.0, 900.0
-# Programs that deploy: what they change was no person's answer to an alert.
-_DEPLOYS = ("Terraform", "Pulumi", "cloudformation", "codedeploy")
 # The calls that deploy, by any caller, and what `POST /api/v1/changes` announced.
 ANNOUNCED = "change_announced"
 _DEPLOY_CALLS = frozenset(
@@ -42,7 +41,8 @@ def read_changes(aws: Aws, incidents: Iterable[Incident]) -> Sequence[Mapping[st
     """
     found: dict[str, Mapping[str, Any]] = {}
     for since, until in _spans(incidents):
-        for event in changes_between(aws, since, until):
+        events = (event for page in event_pages(aws, Span(since, until)) for event in page)
+        for event in filter(is_foreign, events):
             told: dict[str, Any] = {k: v for k, v in event.items() if k in _TELLS}
             told["at"] = event["EventTime"].timestamp()
             found[event.get("EventId", str(told))] = told
@@ -81,7 +81,7 @@ def people_on(
         for event in reversed(changes)
         if since <= event["at"] <= until + _AFTER_S
         and event.get("EventName") not in _DEPLOY_CALLS
-        and not _is_deploy(event)
+        and not _is_program(event)
         and any(json.dumps(name)[1:-1] in str(event) for name in wanted)
     ]
 
@@ -95,15 +95,18 @@ def deployed_before(
         at - event["at"]
         for event in changes
         if event["at"] <= at
-        and (event.get("EventName") in _DEPLOY_CALLS or _is_deploy(event))
+        and (event.get("EventName") in _DEPLOY_CALLS or _is_program(event))
         and any(json.dumps(name)[1:-1] in str(event) for name in wanted)
     ]
     return min(before, default=None)
 
 
-def _is_deploy(event: Mapping[str, Any]) -> bool:
-    detail = str(event.get("CloudTrailEvent", ""))
-    return any(name in detail for name in _DEPLOYS)
+def _is_program(event: Mapping[str, Any]) -> bool:
+    """What a program changes was no person's answer to an alert, but a deploy."""
+    try:
+        return caller_of(json.loads(event.get("CloudTrailEvent") or "{}")) is Caller.PROGRAM
+    except (ValueError, TypeError, AttributeError):
+        return False
 
 
 def _spans(incidents: Iterable[Incident]) -> Sequence[tuple[float, float]]:

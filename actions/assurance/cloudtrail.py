@@ -1,8 +1,7 @@
 """Calls to AWS as recorded by CloudTrail, its files, or the log of an emulated AWS.
 
-CloudTrail's LookupEvents returns the management events of 90 days in one region, at two requests a
-second, and shows an event within about 15 minutes of its call; its files arrive in about 5.
-https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
+CloudTrail's LookupEvents shows an event within about 15 minutes of its call; its files arrive in
+about 5.
 https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html
 """
 
@@ -11,22 +10,23 @@ import json
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actions.aws.client_set import Aws
+from actions.aws.trail import Caller, Span, TooManyEventsError, caller_of, event_pages
 
 if TYPE_CHECKING:
-    from types_boto3_cloudtrail.type_defs import LookupEventsRequestTypeDef
+    from types_boto3_cloudtrail.type_defs import EventTypeDef
 
 # CloudTrail shows an event at most this long after its call.
 DELIVERY_DELAY_S = 900.0
 # LookupEvents returns the events of the last 90 days.
 EVENTS_KEPT_S = 90 * 86_400.0
-_PAUSE_S = 0.5
+_PAGES_MAX = 20
 _RUN = re.compile(r"\bsmartcloudops-run/([0-9A-Za-z]+)")
 _REFUSED, _BROKEN = 400, 500
 _NOT_A_CALL = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
@@ -38,10 +38,10 @@ class TrailError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class ApiCall:
-    """One call to AWS; `names` are all strings in its parameters.
+    """One call to AWS; `names` are all strings in its `parameters`.
 
-    `who` is the caller's identity, None where the source lacks it. `late`: the source may not show
-    recent calls yet. `refused`: AWS did nothing.
+    `who` is the caller's identity, None where the source lacks it; `person` is whether a person
+    made the call. `late`: the source may not show recent calls yet. `refused`: AWS did nothing.
     """
 
     at: float
@@ -51,6 +51,8 @@ class ApiCall:
     who: str | None
     refused: bool
     late: bool
+    person: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def look_up_calls(
@@ -60,24 +62,43 @@ def look_up_calls(
 
     Raises TrailError and botocore's errors.
     """
-    query: LookupEventsRequestTypeDef = {
-        "LookupAttributes": [{"AttributeKey": "ReadOnly", "AttributeValue": "false"}],
-        "StartTime": datetime.fromtimestamp(since, UTC),
-        "EndTime": datetime.fromtimestamp(until, UTC),
-        "MaxResults": 50,
-    }
-    while True:
-        answer = aws.cloudtrail.lookup_events(**query)
-        for event in answer["Events"]:
-            try:
-                call = _of_cloudtrail(json.loads(event["CloudTrailEvent"]))
-            except _NOT_A_CALL:
-                raise TrailError("CloudTrail answered with an event that is not a call") from None
-            yield call
-        if not answer.get("NextToken"):
-            return
-        query["NextToken"] = answer["NextToken"]
-        wait(_PAUSE_S)
+    for page in event_pages(aws, Span(since, until), wait=wait):
+        yield from map(_of_event, page)
+
+
+def look_up_calls_on(
+    aws: Aws,
+    names: Sequence[str],
+    span: Span,
+    wait: Callable[[float], object] = time.sleep,
+    *,
+    programs: Sequence[str] = (),
+) -> Sequence[ApiCall]:
+    """Calls that changed something and name one of the `names`, oldest first.
+
+    In a region with more than 20 pages of changes CloudTrail is asked for each name: it then tells
+    the calls that list the name among their resources. `programs` is as in `caller_of`.
+    Raises TrailError, TooManyEventsError where one name has too many, and botocore's errors.
+    """
+    try:
+        pages = list(event_pages(aws, span, pages_max=_PAGES_MAX, wait=wait))
+    except TooManyEventsError:
+        pages = [
+            page
+            for name in names
+            for page in event_pages(
+                aws,
+                span,
+                attribute=("ResourceName", name),
+                pages_max=_PAGES_MAX,
+                wait=wait,
+            )
+        ]
+    wanted = frozenset(names)
+    events = {event.get("EventId", str(event)): event for page in pages for event in page}
+    changes = (event for event in events.values() if event.get("ReadOnly") != "true")
+    calls = (_of_event(event, programs) for event in changes)
+    return sorted((call for call in calls if call.names & wanted), key=lambda call: call.at)
 
 
 def read_file(path: Path) -> Iterator[ApiCall]:
@@ -126,7 +147,14 @@ def _records(value: Any) -> Iterator[Mapping[str, Any]]:
         yield value
 
 
-def _of_cloudtrail(event: Mapping[str, Any]) -> ApiCall:
+def _of_event(event: "EventTypeDef", programs: Sequence[str] = ()) -> ApiCall:
+    try:
+        return _of_cloudtrail(json.loads(event["CloudTrailEvent"]), programs)
+    except _NOT_A_CALL:
+        raise TrailError("CloudTrail answered with an event that is not a call") from None
+
+
+def _of_cloudtrail(event: Mapping[str, Any], programs: Sequence[str] = ()) -> ApiCall:
     identity = event.get("userIdentity") or {}
     issuer = (identity.get("sessionContext") or {}).get("sessionIssuer") or {}
     run = _RUN.search(event.get("userAgent") or "")
@@ -138,6 +166,8 @@ def _of_cloudtrail(event: Mapping[str, Any]) -> ApiCall:
         who=issuer.get("arn") or identity.get("arn") or identity.get("invokedBy") or "",
         refused=bool(event.get("errorCode")),
         late=True,
+        person=caller_of(event, programs) is Caller.PERSON,
+        parameters=event.get("requestParameters") or {},
     )
 
 

@@ -1,10 +1,8 @@
 """Changes that others make to a target or its group, as CloudTrail and EC2 tell them."""
 
 import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -13,14 +11,11 @@ from actions.aws.client_set import Aws
 from actions.aws.host_status import IMPAIRED, HostStatus
 from actions.aws.instances import Instance, read_spot_codes
 from actions.aws.target_errors import NotActionableError
+from actions.aws.trail import Caller, Span, TooManyEventsError, caller_of, event_pages
 
 if TYPE_CHECKING:
-    from types_boto3_cloudtrail.literals import LookupAttributeKeyType
-    from types_boto3_cloudtrail.type_defs import EventTypeDef, LookupEventsRequestTypeDef
+    from types_boto3_cloudtrail.type_defs import EventTypeDef
 
-# The user agent of this service's own calls contains it.
-_OWN_CALL = re.compile(r"\bsmartcloudops-run/")
-_SERVICE_LINKED = re.compile(r":assumed-role/AWSServiceRoleFor\w+/")
 # CloudTrail is read this far back for changes by others.
 _RECENT_S = 900.0
 # EC2 has had time to recover an instance; if it still fails, it is to be stopped and started.
@@ -86,11 +81,12 @@ def foreign_changes(aws: Aws, now: float) -> ForeignChanges | None:
     """
     found: list[EventTypeDef] = []
     silent = True
-    for events in _pages(aws, "ReadOnly", "false", now):
-        if events is None:
-            return None
-        silent = silent and not events
-        found += filter(_is_foreign, events)
+    try:
+        for events in event_pages(aws, Span(now - _RECENT_S), pages_max=_PAGES_MAX):
+            silent = silent and not events
+            found += filter(is_foreign, events)
+    except TooManyEventsError:
+        return None
     return ForeignChanges(events=found, silent=silent)
 
 
@@ -100,46 +96,16 @@ def changes_of(aws: Aws, name: str, now: float) -> Sequence[str] | None:
     For a region with too many changes to look through. Reads of the resource may hide its changes.
     Raises botocore's errors.
     """
-    for events in _pages(aws, "ResourceName", name, now):
-        if events is None:
-            return None
-        if changes := [_describe(event, name) for event in events if _is_foreign(event)]:
-            return changes
+    pages = event_pages(
+        aws, Span(now - _RECENT_S), attribute=("ResourceName", name), pages_max=_PAGES_MAX
+    )
+    try:
+        for events in pages:
+            if changes := [_describe(event, name) for event in events if is_foreign(event)]:
+                return changes
+    except TooManyEventsError:
+        return None
     return []
-
-
-def changes_between(aws: Aws, since: float, until: float) -> "Iterator[EventTypeDef]":
-    """All changes of others in the region in this time, latest first. Raises botocore's errors."""
-    query: LookupEventsRequestTypeDef = {
-        "LookupAttributes": [{"AttributeKey": "ReadOnly", "AttributeValue": "false"}],
-        "StartTime": datetime.fromtimestamp(since, UTC),
-        "EndTime": datetime.fromtimestamp(until, UTC),
-        "MaxResults": 50,
-    }
-    while True:
-        answer = aws.cloudtrail.lookup_events(**query)
-        yield from filter(_is_foreign, answer["Events"])
-        if not answer.get("NextToken"):
-            return
-        query["NextToken"] = answer["NextToken"]
-
-
-def _pages(
-    aws: Aws, attribute: "LookupAttributeKeyType", value: str, now: float
-) -> "Iterator[Sequence[EventTypeDef] | None]":
-    """The events that have this attribute, latest first; None in place of a fifth page."""
-    query: LookupEventsRequestTypeDef = {
-        "LookupAttributes": [{"AttributeKey": attribute, "AttributeValue": value}],
-        "StartTime": datetime.fromtimestamp(now - _RECENT_S, UTC),
-        "MaxResults": 50,
-    }
-    for _ in range(_PAGES_MAX):
-        answer = aws.cloudtrail.lookup_events(**query)
-        yield answer["Events"]
-        if not answer.get("NextToken"):
-            return
-        query["NextToken"] = answer["NextToken"]
-    yield None
 
 
 def _names(event: "EventTypeDef", name: str) -> bool:
@@ -153,23 +119,18 @@ def _names(event: "EventTypeDef", name: str) -> bool:
     return not detail or f'"{text}' in detail or f"/{text}" in detail or name in listed
 
 
-def _is_foreign(event: "EventTypeDef") -> bool:
+def is_foreign(event: "EventTypeDef") -> bool:
     """Whether others changed something; an event that does not say is counted.
 
-    An AWS service acts for itself under a service-linked role; one that is invoked by a person has
-    the person's identity. A call with an error code, such as that of a dry run, changed nothing.
-    https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html
+    A call with an error code, such as that of a dry run, changed nothing.
     """
     try:
         detail = json.loads(event.get("CloudTrailEvent") or "{}")
-        identity = detail.get("userIdentity", {})
-        linked = _SERVICE_LINKED.search(identity.get("arn", "")) is not None
-        by_aws = identity.get("type") == "AWSService" or linked
-        own = _OWN_CALL.search(detail.get("userAgent", ""))
+        caller = caller_of(detail)
     except (ValueError, TypeError, AttributeError):
         return True
     changed = event.get("ReadOnly") != "true" and not detail.get("errorCode")
-    return changed and not by_aws and not own
+    return changed and caller not in {Caller.AWS, Caller.OWN}
 
 
 def _describe(event: "EventTypeDef", name: str) -> str:
