@@ -26,9 +26,9 @@ from models.inference.parameters import (
 from models.inference.scorers import UNKNOWN, EnsembleWeights, Scorers, Scores, prepare_rows
 from models.inference.tree_ensemble import Floats
 from models.inference.verdict import Answer
+from models.intervals import wilson
 from models.training import boosting
 from models.training.dataset import MADE, Origin, Rows
-from models.training.scores import wilson
 
 _PRECISION = 0.975
 _PRECISION_AT_LEAST = 0.96

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.inference.artifact import Model
 from models.inference.detector import judge
 from models.inference.verdict import Answer, Verdict
+from models.intervals import wilson
 from models.training.labelled_sets import LabelledAlert, LabelledSet
 from models.training.scores import (
     Bin,
@@ -20,7 +21,6 @@ from models.training.scores import (
     recall_at,
     reliability,
     suppressed,
-    wilson,
 )
 
 

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-_Z = 1.959964
 _BINS = 10
 _ROUNDS, _SEED = 200, 1
 
@@ -20,17 +19,6 @@ class Bin:
     alerts: int
     confidence: float
     incidents: float
-
-
-def wilson(right: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927); (0, 1) if `count` is 0."""
-    if not count:
-        return 0.0, 1.0
-    share = right / count
-    middle = share + _Z**2 / (2 * count)
-    half = _Z * float(np.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2)))
-    whole = 1 + _Z**2 / count
-    return max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole)
 
 
 def average_precision(incident: Flags, score: Floats) -> float | None:
