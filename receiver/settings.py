@@ -176,6 +176,9 @@ class Settings(BaseSettings):
     """Seconds between two checks for recovery."""
     cloudtrail: bool = True
     """Whether decisions ask CloudTrail for people's changes to a target."""
+    programs: str = ""
+    """Patterns (`*`), with commas, of the ARNs of roles and users that programs have: what they do
+    is no person's answer [to an alert](rollout.md#what-people-did)."""
     root_path: Annotated[str, Field(pattern=r"^((/[A-Za-z0-9._~-]+)+/?)?$")] = ""
     """The path below which a proxy serves the service, such as `/ops`, whether it strips the path
     from requests or keeps it."""

@@ -31,6 +31,7 @@ from receiver.runs.retention import Retention
 from receiver.runtime.rfc3339 import DAY_S
 from receiver.service import LeaderTask, Metrics, Service
 from receiver.settings import Settings
+from receiver.track_record.review import Review
 from receiver.watch.factory import make_watcher
 from receiver.watch.watcher import Watcher
 from receiver.webhook.factory import AlertIntake
@@ -277,6 +278,15 @@ class _Builder:
             metrics=self.metrics.reconcile,
             clock=self.edges.clock,
         )
+        if self.settings.cloudtrail:
+            yield Review(
+                database=self.database,
+                inbox=self.intake.inbox,
+                aws_at=self.aws_at,
+                places=self.accounts.places,
+                programs=[*filter(None, map(str.strip, self.settings.programs.split(",")))],
+                clock=self.edges.clock,
+            )
         yield Retention(
             keep_s=self.settings.retention_days * DAY_S,
             database=self.database,

@@ -40,6 +40,12 @@ class Report(BaseModel):
     period: dict[str, str]
     figures: dict[str, FigureView]
     incidents: dict[str, Any]
+    agreement: list[dict[str, Any]] = Field(
+        description="by playbook and service: incidents by answer, and the share that was right"
+    )
+    habits: list[dict[str, Any]] = Field(
+        description="what people do by hand without a playbook, each with a draft of one"
+    )
     actions: list[dict[str, Any]]
     approvals: list[dict[str, Any]]
     refusals: dict[str, int]

@@ -103,6 +103,19 @@ run_search = Table(
     Column("severity", String(200), nullable=False),
     Column("text", Text, nullable=False),
 )
+# What people did about the alert of a run that did nothing, by CloudTrail.
+comparisons = Table(
+    "comparisons",
+    metadata,
+    Column("run_id", String(26), primary_key=True),
+    Column("agreement", String(16), nullable=False),
+    # What people did, as the catalogue names it; null where they did nothing that it has.
+    Column("action", String(64)),
+    Column("calls", Json, nullable=False),
+    # When the fault was over, null while it goes on; in epoch seconds, as the time of comparing.
+    Column("over_at", Double),
+    Column("at", Double, nullable=False),
+)
 # A person approved, denied or marked the run.
 has_feedback = or_(runs.c.approved.is_not(None), runs.c.marked_right.is_not(None))
 Index("ix_runs_feedback", runs.c.id, sqlite_where=has_feedback, postgresql_where=has_feedback)

@@ -11,7 +11,7 @@ from actions.audit.chain import Verification
 from actions.execution import ledger
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
-from receiver.reports import commands, figures
+from receiver.reports import agreement, commands, figures
 from receiver.reports.figures import Incident, Metric
 from receiver.runs.queries import search
 from receiver.runs.queries.search import RunFilter
@@ -56,6 +56,8 @@ def make_report(connection: Connection, inputs: ReportInput) -> dict[str, Any]:
             ),
             "items": [_incident_row(incident) for incident in incidents],
         },
+        "agreement": agreement.agreement(connection, inputs.since),
+        "habits": agreement.unwritten(connection, inputs.since),
         "actions": _actions(incidents),
         "approvals": commands.approvals(incidents, records),
         "refusals": _count(incident.run.refusal for incident in incidents if incident.run.refusal),

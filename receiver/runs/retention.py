@@ -16,7 +16,7 @@ from actions.assurance.cloudtrail import EVENTS_KEPT_S
 from actions.execution.rate_limits import DAY_S
 from actions.tables import attempts, claims, debts, intents
 from receiver.db.database import Database
-from receiver.db.tables import overrides, run_search, runs
+from receiver.db.tables import comparisons, overrides, run_search, runs
 from receiver.metrics import start_at_zero
 from receiver.runs.metrics import RetentionMetrics
 from receiver.runs.model import IN_FLIGHT
@@ -139,6 +139,8 @@ class Retention:
         deleted = _delete(self.database, runs, runs.c.id.in_(unreferenced), *ended)
         gone = ~select(runs.c.id).where(runs.c.id == run_search.c.run_id).exists()
         _delete(self.database, run_search, run_search.c.run_id.in_(unreferenced), gone)
+        compared = ~select(runs.c.id).where(runs.c.id == comparisons.c.run_id).exists()
+        _delete(self.database, comparisons, comparisons.c.run_id.in_(unreferenced), compared)
         return len(run_ids), deleted
 
     def _without_run(self, table: Table, old: ColumnElement[bool]) -> int:

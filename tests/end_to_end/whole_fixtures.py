@@ -80,6 +80,7 @@ class Whole:
     # Whether the rules are evaluated elsewhere, so that Prometheus has no `ALERTS`.
     elsewhere: bool = False
     arming_required: bool = False
+    programs: str = ""
     messenger: Messenger = field(default_factory=NullMessenger)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     # The file of accounts, and the clients of its places.
@@ -117,6 +118,7 @@ class Whole:
             mode=self.mode,
             audit_archive=str(self.folder / "audit"),
             arming_required=self.arming_required,
+            programs=self.programs,
             episode_gap_s=360,
             verify_interval_s=5,
         )

@@ -12,7 +12,7 @@ from demo.aws.world import ACCOUNT
 _TIMES = ("StartTime", "EndTime")
 # A call that an injected fault delays is logged this much after its time, at most.
 _DELAYED_S = 600.0
-_USER = f"arn:aws:iam::{ACCOUNT}:user/emulated"
+_USER = f"arn:aws:iam::{ACCOUNT}:user"
 
 
 def lookup_events(
@@ -59,6 +59,8 @@ def _read_only(call: Call) -> str:
 
 
 def _event(call: Call) -> dict[str, Any]:
+    # Each access key is a user's own.
+    user = call.key or "emulated"
     agent = f"Boto3 smartcloudops-run/{call.session}" if call.session else "aws-cli"
     return {
         "EventId": f"{call.time}",
@@ -66,13 +68,13 @@ def _event(call: Call) -> dict[str, Any]:
         "EventTime": moment(call.time),
         "EventSource": f"{call.service}.amazonaws.com",
         "ReadOnly": _read_only(call),
-        "Username": "emulated",
+        "Username": user,
         "CloudTrailEvent": json.dumps(
             {
                 "eventName": call.operation,
                 "eventTime": moment(call.time).isoformat(),
                 "userAgent": agent,
-                "userIdentity": {"type": "IAMUser", "arn": _USER},
+                "userIdentity": {"type": "IAMUser", "arn": f"{_USER}/{user}"},
                 "requestParameters": call.parameters,
             },
             default=str,
