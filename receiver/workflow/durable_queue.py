@@ -7,7 +7,6 @@ of the run does nothing.
 """
 
 import threading
-import time
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -17,13 +16,13 @@ from functools import partial
 from uuid import uuid4
 
 import structlog
-from dbos import DBOS, DBOSClient, DBOSConfig, Queue
+from dbos import DBOS, DBOSClient, DBOSConfig
 from dbos._core import execute_dequeued_workflow
 from dbos._enqueue_options import EnqueueOptions, build_enqueue_status
 from sqlalchemy import Connection
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
-from receiver.runtime.periodic import Periodic
+from receiver.workflow.queue_polling import POLL_S, QueuePolling
 
 _log = structlog.get_logger()
 _APPLICATION = "smartcloudops"
@@ -32,9 +31,6 @@ _WORKFLOW = "phase"
 # Pinned: DBOS derives it from the code, and a new release would not find an earlier one's phases.
 _VERSION = "1"
 _EXECUTOR = "local"
-# Only delayed phases, and those of another receiver, wait for a poll, of about 4 ms of CPU time.
-_POLL_S, _IDLE_POLL_S = 0.25, 2.0
-_SOON_S, _LATE_S = 60.0, 10.0
 # DBOS's messages and its own queue, which nothing here uses, are looked at this often.
 _MESSAGES_S, _OWN_QUEUE_S = 0.25, 60.0
 _RECONNECT_S = 1.0
@@ -93,7 +89,7 @@ class DurableQueue:
     _engine: DBOS | None = field(default=None, init=False)
     _ready: threading.Event = field(default_factory=threading.Event, init=False)
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
-    _polling: "QueuePolling | None" = field(default=None, init=False)
+    _polling: QueuePolling | None = field(default=None, init=False)
 
     def connect(self) -> None:
         """Allow `enqueue`, even in a process that does not run phases."""
@@ -133,9 +129,10 @@ class DurableQueue:
 
         DBOS.launch()
         engine._registry.get_internal_queue()._polling_interval_sec = _OWN_QUEUE_S
-        limit, every_s = self.workers, _POLL_S
+        limit, every_s = self.workers, POLL_S
         queue = DBOS.register_queue(_QUEUE, worker_concurrency=limit, polling_interval_sec=every_s)
         self._polling = QueuePolling(queue)
+        self._polling.calm(engine._sys_db)
         self._polling.periodic.start()
         self._engine = engine
 
@@ -213,32 +210,6 @@ class DurableQueue:
         engine._sys_db.init_workflow_with_connection(status, connection, creator_xid=owner)
         # A new context, because inside a running phase DBOS would take this phase for its child.
         return partial(Context().run, execute_dequeued_workflow, engine, status, owner)
-
-
-@dataclass
-class QueuePolling:
-    """Polls the queue often while a phase is due soon; after a start also for what was left."""
-
-    queue: Queue
-    clock: Callable[[], float] = time.monotonic
-    _every_s: float = field(default=_POLL_S, init=False)
-
-    def __post_init__(self) -> None:
-        self._until = self.clock() + _SOON_S
-        self.periodic = Periodic("queue_polling", 1.0, self.adapt)
-
-    def expect(self, delay_s: float) -> None:
-        if delay_s <= _SOON_S:
-            self._until = max(self._until, self.clock() + delay_s + _LATE_S)
-
-    def adapt(self) -> None:
-        every_s = _POLL_S if self.clock() < self._until else _IDLE_POLL_S
-        try:
-            if every_s != self._every_s:
-                self.queue.set_polling_interval_sec(every_s)
-                self._every_s = every_s
-        except SQLAlchemyError as error:
-            _log.warning("queue_polling_unchanged", error=type(error).__name__)
 
 
 def _options(phase: Phase) -> EnqueueOptions:

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from dbos import DBOSClient
 from sqlalchemy.exc import OperationalError
 
 from receiver.db.database import Database, database
-from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind, QueuePolling
+from receiver.workflow.durable_queue import DurableQueue, Phase, PhaseKind
+from receiver.workflow.queue_polling import QueuePolling
 from tests.conftest import Clock
 
 _ACT = Phase(run_id="run", kind=PhaseKind.ACT, number=1)
@@ -160,3 +161,38 @@ def test_an_idle_queue_is_polled_rarely(clock: Clock) -> None:
         clock.now += passed_s
         polling.adapt()
         assert queue.intervals == expected
+
+
+class _System:
+    """In place of DBOS's database; `ended` counts the looks for delays that have ended."""
+
+    ended = 0
+
+    def transition_delayed_workflows(self) -> None:
+        self.ended += 1
+
+
+def test_an_idle_queue_looks_for_ended_delays_every_five_seconds(clock: Clock) -> None:
+    """And each time it is asked, while a phase is due soon."""
+    queue, system = _Queue(), _System()
+    polling = QueuePolling(cast("Any", queue), clock)
+    polling.calm(system)
+    clock.now += 61
+    for expected, passed_s in ((1, 0), (1, 4), (2, 1), (2, 1)):
+        clock.now += passed_s
+        system.transition_delayed_workflows()
+        assert system.ended == expected
+    polling.expect(30)
+    system.transition_delayed_workflows()
+    assert system.ended == 3
+
+
+def test_a_delayed_phase_runs(tmp_path: Path) -> None:
+    url, handled = f"sqlite:///{tmp_path}/state.db", threading.Semaphore(0)
+    queue, state = DurableQueue(url, 1, lambda _: handled.release()), state_at(url)
+    queue.connect()
+    with started(queue):
+        with state.write() as connection:
+            queue.enqueue(connection, _ACT, delay_s=0.5)
+        assert handled.acquire(timeout=20)
+    queue.disconnect()
