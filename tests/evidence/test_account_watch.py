@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from botocore.exceptions import EndpointConnectionError
 from prometheus_client import CollectorRegistry
 
@@ -67,9 +68,9 @@ def test_each_place_is_asked_in_turn_and_one_that_is_away_each_time(tmp_path: Pa
     world = _World(tmp_path)
     away = _FLEET.places[-1]
     world.look()
-    assert world.asked.total() == 30
-    world.look(2)
-    assert set(world.asked) == set(_FLEET.places)
+    assert world.asked.total() == 20
+    world.look(3)
+    assert world.asked == dict.fromkeys(_FLEET.places, 1)
     world.away.add(away)
     world.look(3)
     assert [*world.watch.problems] == [away]
@@ -80,6 +81,20 @@ def test_each_place_is_asked_in_turn_and_one_that_is_away_each_time(tmp_path: Pa
     world.look()
     assert world.watch.problems == {}
     world.pool.shutdown()
+
+
+@pytest.mark.parametrize("whole", ["account", "region"])
+def test_one_look_names_all_places_of_an_account_or_a_region_that_is_away(
+    tmp_path: Path, whole: str
+) -> None:
+    for looks in range(4):
+        world = _World(tmp_path)
+        world.look(looks)
+        lost = getattr(_FLEET.places[-1], whole)
+        world.away = {place for place in _FLEET.places if getattr(place, whole) == lost}
+        world.look()
+        assert set(world.watch.problems) == world.away
+        world.pool.shutdown()
 
 
 def test_a_region_that_hangs_is_named_alone_and_not_asked_again(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from receiver.runtime.periodic import Periodic
 
 _log = structlog.get_logger()
 _EVERY_S = 10.0
-# Of places that answer, so many are asked a second: all of 30 in each look, 80 in half a minute.
-_ASKED_PER_S = 3.0
+# Of places that answer, so many are asked in each look, or all accounts if these are more.
+_ASKED = 20
 
 
 class AccountMetrics:
@@ -34,6 +34,9 @@ class AccountMetrics:
 @dataclass(kw_only=True)
 class AccountWatch:
     """A thread that asks each place of the file of accounts; `problems` are its last errors.
+
+    Each look asks each account, in another region than the look before, and each region, in other
+    accounts. Where one does not answer, the rest of its account and of its region is asked at once.
 
     `pool` has a thread for each place, as those of a region may all hang. A look gets the
     credentials of a place, and proves them, before anything needs them.
@@ -60,10 +63,24 @@ class AccountWatch:
 
     def run_once(self) -> None:
         """Ask, at the same time, each place that did not answer last, and others in turn."""
+        before = frozenset(self.problems)
+        due = self._due()
+        self._ask_all(due)
+        new = self.problems.keys() - before
+        accounts, regions = {each.account for each in new}, {each.region for each in new}
+        self._ask_all(
+            [
+                place
+                for place in self.readers.places
+                if place not in due and (place.account in accounts or place.region in regions)
+            ]
+        )
+
+    def _ask_all(self, places: Sequence[Place]) -> None:
         now = self.readers.monotonic()
         # A question that hangs is not asked again.
         hanging = {place: asked for place, asked in self._asked.items() if not asked.done()}
-        due = [place for place in self._due() if place not in hanging]
+        due = [place for place in places if place not in hanging]
         asked = {place: self.pool.submit(self._ask, place) for place in due}
         self._asked = hanging | asked
         wait(asked.values(), self.answers_within_s)
@@ -85,11 +102,17 @@ class AccountWatch:
         """The places to ask, those without an answer to their last question first."""
         places = self.readers.places
         silent = [place for place in places if place in self.problems or self._is_silent(place)]
-        others = sorted(
-            (place for place in places if place not in silent),
-            key=lambda place: self._answered_at.get(place, -math.inf),
-        )
-        return *silent, *others[: int(_ASKED_PER_S * _EVERY_S)]
+        accounts = list(dict.fromkeys(place.account for place in places))
+        regions = list(dict.fromkeys(place.region for place in places))
+
+        def turn(place: Place) -> tuple[float, int]:
+            shifted = regions.index(place.region) - accounts.index(place.account)
+            return self._answered_at.get(place, -math.inf), shifted % len(regions)
+
+        others = sorted((place for place in places if place not in silent), key=turn)
+        first = {place.account: place for place in reversed(others)}.values()
+        rest = [place for place in others if place not in first]
+        return *silent, *first, *rest[: max(0, _ASKED - len(first))]
 
     def _is_silent(self, place: Place) -> bool:
         """Whether a decision's read failed there since."""
