@@ -26,6 +26,8 @@ _log = structlog.get_logger()
 ALL = "events"
 # Only the first of equal messages within this time is sent; a summary follows.
 _DEDUPLICATE_S = 300.0
+# How often the first message that was held back is looked at.
+_LOOK_EVERY_S = 10.0
 # A message that did not reach everybody is sent again to the others, and counted as failed once.
 _BACKOFF_S, _BACKOFF_MAX_S, _FAILED_AFTER = 2.0, 600.0, 3
 # A message that is sent later than this states the time of its event.
@@ -52,6 +54,7 @@ class Notifier:
     clock: Callable[[], float]
     per_minute: int = _PER_MINUTE
     _summary_at: float = field(default=0.0, init=False)
+    _looks_at: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self._bucket = RateLimiter(
@@ -73,7 +76,8 @@ class Notifier:
         with self.database.read() as connection:
             due = outbox.due(connection, now, _BATCH)
             sent = outbox.sent_keys(connection, now - _DEDUPLICATE_S) if due else set()
-            held = outbox.held(connection, _SUMMARY_MAX)
+            # All that is held may be a long read: it is made when the summary is due.
+            held = outbox.held(connection, _SUMMARY_MAX) if self._is_summary_due(connection) else ()
         repeats = []
         for message in due:
             again = message.same_as in sent and not message.attempts
@@ -86,8 +90,18 @@ class Notifier:
                 outbox.hold(connection, [message.id for message in repeats])
             for message in repeats:
                 self.metrics.notifications.labels(message.kind, "left_out").inc()
-        if held and now - held[0].created_at >= _DEDUPLICATE_S and now >= self._summary_at:
+        if held:
             self._summarise(held, now)
+
+    def _is_summary_due(self, connection: Connection) -> bool:
+        now = self.clock()
+        if now < max(self._summary_at, self._looks_at):
+            return False
+        oldest = outbox.oldest_held_at(connection)
+        if oldest is not None and now - oldest >= _DEDUPLICATE_S:
+            return True
+        self._looks_at = now + _LOOK_EVERY_S
+        return False
 
     def _send(self, message: StoredMessage, now: float) -> bool:
         text = message.text

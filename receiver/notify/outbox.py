@@ -5,8 +5,9 @@ The sender marks a message only after it was sent, so a crash repeats a message 
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Integer, Select, bindparam, delete, insert, select, update
 from ulid import ULID
 
 from actions.canonical_json import canonical
@@ -29,6 +30,19 @@ class StoredMessage:
     text: str
     reached: frozenset[str]
     attempts: int
+
+
+_IS_HELD = (outbox.c.sent_at.is_(None), outbox.c.held.is_(True))
+_MESSAGES = (
+    select(*(outbox.c[name] for name in StoredMessage.__dataclass_fields__))
+    .order_by(outbox.c.id)
+    .limit(bindparam("limit", type_=Integer))
+)
+_HELD = _MESSAGES.where(*_IS_HELD)
+# Built once, as the sender asks once a second.
+_DUE = _MESSAGES.where(
+    outbox.c.sent_at.is_(None), outbox.c.held.is_(False), outbox.c.next_at <= bindparam("now")
+)
 
 
 def add(connection: Connection, message: Message, at: float) -> None:
@@ -55,13 +69,18 @@ def is_repeat(connection: Connection, message: Message, since: float) -> bool:
 
 def due(connection: Connection, now: float, limit: int) -> Sequence[StoredMessage]:
     """Messages to send, oldest first."""
-    unsent = (outbox.c.sent_at.is_(None), outbox.c.held.is_(False), outbox.c.next_at <= now)
-    return _read(connection, *unsent, limit=limit)
+    return _read(connection, _DUE, now=now, limit=limit)
 
 
 def held(connection: Connection, limit: int) -> Sequence[StoredMessage]:
     """Messages that wait for the summary, oldest first."""
-    return _read(connection, outbox.c.sent_at.is_(None), outbox.c.held.is_(True), limit=limit)
+    return _read(connection, _HELD, limit=limit)
+
+
+def oldest_held_at(connection: Connection) -> float | None:
+    """When the first of these messages was stored, in epoch seconds."""
+    query = select(outbox.c.created_at).where(*_IS_HELD).order_by(outbox.c.id).limit(1)
+    return connection.execute(query).scalar_one_or_none()
 
 
 def sent_keys(connection: Connection, since: float) -> set[str]:
@@ -101,10 +120,8 @@ def _key(message: Message) -> str:
     return canonical(message.same_as)
 
 
-def _read(connection: Connection, *where: object, limit: int) -> Sequence[StoredMessage]:
-    names = StoredMessage.__dataclass_fields__
-    query = select(*(outbox.c[name] for name in names)).where(*where)  # type: ignore[arg-type]
-    rows = connection.execute(query.order_by(outbox.c.id).limit(limit)).mappings()
+def _read(connection: Connection, query: Select[Any], **values: float) -> Sequence[StoredMessage]:
+    rows = connection.execute(query, values).mappings()
     return [
         StoredMessage(
             **{
