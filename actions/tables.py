@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     and_,
+    bindparam,
     false,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -85,6 +86,11 @@ def place_columns(*, key: bool = False) -> tuple[Column[str], Column[str]]:
 def is_at(table: Table, place: Place) -> ColumnElement[bool]:
     """Whether a row is of this place."""
     return and_(table.c.account == place.account, table.c.region == place.region)
+
+
+def is_at_given(table: Table) -> ColumnElement[bool]:
+    """As `is_at`, for a statement that is built once: the parameters are `vars(place)`."""
+    return and_(table.c.account == bindparam("account"), table.c.region == bindparam("region"))
 
 
 # One row: the kill switch. A missing row is unknown, and unknown counts as paused.

@@ -87,8 +87,9 @@ class Gauges:
             self._refresh_runs(store.count_in_flight(connection), now)
             self._refresh_debts(debts.count(connection, now))
             paused = kill_switch.read_paused(connection, HOME) is not False
+            pauses = kill_switch.list_pauses(connection)
             for place, names in self.places.items():
-                here = kill_switch.read_paused(connection, place) is not False
+                here = paused or any(pause.stops(place) for pause in pauses)
                 self.paused.labels(*names).set(int(here))
         self.paused.labels("", "").set(int(paused))
         with suppress(SQLAlchemyError):

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 
 from actions.audit.chain import (
     GENESIS,
@@ -68,11 +68,17 @@ class Event:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
+# Built once, as an act appends a dozen times.
+_LOCK_HEAD = select(audit_head.c.seq, audit_head.c.hash).with_for_update()
+_ADD = insert(audit)
+_MOVE_HEAD = update(audit_head).values(seq=bindparam("to_seq"), hash=bindparam("to_hash"))
+
+
 def append(connection: Connection, now: float, *events: Event) -> None:
     """Add records inside the caller's transaction, so that no change lands without its record."""
     if not events:
         return
-    head = connection.execute(select(audit_head).with_for_update()).one()
+    head = connection.execute(_LOCK_HEAD).one()
     seq, previous, rows = head.seq, head.hash, []
     for event in events:
         seq += 1
@@ -88,8 +94,8 @@ def append(connection: Connection, now: float, *events: Event) -> None:
         }
         previous = hash_of(row)
         rows.append(row | {"hash": previous})
-    connection.execute(insert(audit), rows)
-    connection.execute(update(audit_head).values(seq=seq, hash=previous))
+    connection.execute(_ADD, rows)
+    connection.execute(_MOVE_HEAD, {"to_seq": seq, "to_hash": previous})
 
 
 def verify(connection: Connection, heads: Mapping[int, str] | None = None) -> Verification:

@@ -7,19 +7,20 @@ failure opens it again.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from actions.execution.records import Breaker
 from actions.place import Place
-from actions.tables import breakers, insert_into, is_at
+from actions.tables import breakers, insert_into, is_at_given
 
 FAILURES = 3
+_READ = select(breakers).where(is_at_given(breakers), breakers.c.playbook == bindparam("playbook"))
 
 
 def read_breaker(connection: Connection, place: Place, playbook: str) -> Breaker:
     """A playbook's breaker; closed for a playbook that never failed there."""
-    query = select(breakers).where(is_at(breakers, place), breakers.c.playbook == playbook)
-    row = connection.execute(query).mappings().one_or_none()
+    key = {**vars(place), "playbook": playbook}
+    row = connection.execute(_READ, key).mappings().one_or_none()
     return Breaker(**vars(place), playbook=playbook) if row is None else Breaker(**row)
 
 

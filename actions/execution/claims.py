@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, or_, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, bindparam, case, or_, select, tuple_, update
 
 from actions.base import Outcome, StepResult
 from actions.execution import (
@@ -19,13 +19,18 @@ from actions.execution.records import Claim, ClaimRequest
 from actions.place import HOME, Place
 from actions.reasons import Reason
 from actions.refusal import Refusal
-from actions.tables import claims, insert_into, intents, is_at
+from actions.tables import claims, insert_into, intents, is_at, is_at_given
+
+_ON = select(claims).where(
+    is_at_given(claims), claims.c.target.in_(bindparam("targets", expanding=True))
+)
 
 
 def claims_on(connection: Connection, place: Place, *targets: str) -> Mapping[str, Claim]:
     """Claims by target, without targets that were never claimed."""
-    of_place = (is_at(claims, place), claims.c.target.in_(targets))
-    rows = connection.execute(select(claims).where(*of_place))
+    if not targets:
+        return {}
+    rows = connection.execute(_ON, {**vars(place), "targets": targets})
     return {row.target: _claim(row) for row in rows}
 
 

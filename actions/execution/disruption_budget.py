@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from actions.aws import target_health
 from actions.aws.client_set import Aws
@@ -12,7 +12,7 @@ from actions.aws.instances import Instance, read_standalone
 from actions.aws.target_errors import NotActionableError
 from actions.execution.records import Bounds, Scope, share
 from actions.place import Place
-from actions.tables import is_at, reservations
+from actions.tables import is_at_given, reservations
 
 # Lifecycle states of members that leave their group for good.
 _LEAVING = ("Terminating", "Terminated", "Detach")
@@ -32,9 +32,13 @@ def read_scopes(
     """
     if not group:
         return [standalone_scope(read_standalone(aws), standalone_percent)]
-    asg = read_group(aws, group)
+    return read_group_scopes(aws, target, read_group(aws, group), bounds)
+
+
+def read_group_scopes(aws: Aws, target: str, asg: Group, bounds: Bounds) -> Sequence[Scope]:
+    """As `read_scopes`, of a member of a group that was just read."""
     if target not in asg.members:
-        raise LeftGroupError(f"{target} has left the group {group} since the decision")
+        raise LeftGroupError(f"{target} has left the group {asg.name} since the decision")
     health = {arn: target_health.read_target_health(aws, arn) for arn in asg.target_groups}
     return scopes_of(target, asg, bounds, health)
 
@@ -97,14 +101,17 @@ def _scope(
     return Scope(name=name, members=members, out=out, limit=limit, floor=floor)
 
 
+_OF_OTHERS = select(reservations.c.scope, reservations.c.target).where(
+    is_at_given(reservations), reservations.c.run_id != bindparam("run_id")
+)
+
+
 def reserved_by_others(
     connection: Connection, place: Place, run_id: str
 ) -> Mapping[str, frozenset[str]]:
     """Targets that other runs have reserved in the place, by scope, without empty scopes."""
-    query = select(reservations.c.scope, reservations.c.target)
-    others = (is_at(reservations, place), reservations.c.run_id != run_id)
     reserved: dict[str, set[str]] = {}
-    for scope, target in connection.execute(query.where(*others)):
+    for scope, target in connection.execute(_OF_OTHERS, {**vars(place), "run_id": run_id}):
         reserved.setdefault(scope, set()).add(target)
     return {scope: frozenset(targets) for scope, targets in reserved.items()}
 

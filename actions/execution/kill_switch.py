@@ -7,7 +7,7 @@ stops them.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, or_, select, update
 
 from actions.audit import log
 from actions.place import HOME, Place
@@ -26,6 +26,21 @@ class Switch:
     changed_at: float
 
 
+# Built once, as each step asks several times.
+_PAUSED = select(switch.c.paused)
+_LOCKED = _PAUSED.with_for_update()
+_STOPPED_AT = (
+    exists()
+    .where(
+        or_(pauses.c.account == "", pauses.c.account == bindparam("account")),
+        or_(pauses.c.region == "", pauses.c.region == bindparam("region")),
+    )
+    .label("stopped")
+)
+_STOPPED = select(_STOPPED_AT)
+_PAUSED_AT = select(switch.c.paused, _STOPPED_AT)
+
+
 def read_switch(connection: Connection) -> Switch | None:
     """The state of the switch; None is unknown, and counts as paused."""
     row = connection.execute(select(switch)).mappings().one_or_none()
@@ -37,9 +52,13 @@ def read_paused(connection: Connection, place: Place, *, lock: bool = False) -> 
 
     `lock` keeps the row locked to the end of the transaction: claims are serialised by it.
     """
-    query = select(switch.c.paused)
-    paused = connection.execute(query.with_for_update() if lock else query).scalar_one_or_none()
-    return bool(list_pauses(connection, place)) if paused is False and place != HOME else paused
+    if place != HOME and not lock:
+        row = connection.execute(_PAUSED_AT, vars(place)).one_or_none()
+        return None if row is None else row.paused or row.stopped
+    paused = connection.execute(_LOCKED if lock else _PAUSED).scalar_one_or_none()
+    if paused is not False or place == HOME:
+        return paused
+    return connection.execute(_STOPPED, vars(place)).scalar_one()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +71,13 @@ class Pause:
     changed_by: str
     changed_at: float
 
+    def stops(self, place: Place) -> bool:
+        return self.account in {"", place.account} and self.region in {"", place.region}
 
-def list_pauses(connection: Connection, place: Place | None = None) -> Sequence[Pause]:
-    """The pauses that stop this place; with None all, without that of everything."""
+
+def list_pauses(connection: Connection) -> Sequence[Pause]:
+    """All pauses of places, without that of everything."""
     query = select(pauses).order_by(pauses.c.account, pauses.c.region)
-    if place is not None:
-        query = query.where(
-            or_(pauses.c.account == "", pauses.c.account == place.account),
-            or_(pauses.c.region == "", pauses.c.region == place.region),
-        )
     return [Pause(**row) for row in connection.execute(query).mappings()]
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, RowMapping, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, or_, select, update
 
 from actions.audit import log
 from actions.aws.causes import Cause, Failure
@@ -80,9 +80,24 @@ def is_shown(intent: Intent, within_s: float, now: float) -> bool:
     return now - max(sent_at, intent.ended_at or 0.0) >= within_s
 
 
+# Built once, as each step runs them several times.
+_KEY = (
+    intents.c.run_id == bindparam("of_run"),
+    intents.c.step == bindparam("of_step", type_=intents.c.step.type),
+)
+_READ = select(intents).where(*_KEY)
+_BY_RUN = (
+    select(intents)
+    .where(intents.c.run_id.in_(bindparam("run_ids", expanding=True)))
+    .order_by(intents.c.step)
+)
+_ADD = insert(intents)
+_CHANGE = update(intents).where(*_KEY).returning(*intents.c)
+
+
 def read_intent(connection: Connection, run_id: str, step: StepKey) -> Intent | None:
-    query = select(intents).where(intents.c.run_id == run_id, intents.c.step == step)
-    row = connection.execute(query).mappings().one_or_none()
+    key = {"of_run": run_id, "of_step": step}
+    row = connection.execute(_READ, key).mappings().one_or_none()
     return None if row is None else _intent(row)
 
 
@@ -90,9 +105,8 @@ def intents_by_run(
     connection: Connection, run_ids: Sequence[str]
 ) -> Mapping[str, Sequence[Intent]]:
     """Ordered steps by run id, without runs that have none."""
-    query = select(intents).where(intents.c.run_id.in_(run_ids)).order_by(intents.c.step)
     by_run: dict[str, list[Intent]] = {}
-    for row in connection.execute(query).mappings():
+    for row in connection.execute(_BY_RUN, {"run_ids": [*run_ids]}).mappings():
         by_run.setdefault(row["run_id"], []).append(_intent(row))
     return by_run
 
@@ -125,7 +139,7 @@ def sent_since(connection: Connection, since: float) -> Sequence[Intent]:
 def record(connection: Connection, *stages: Intent) -> None:
     """Store a new step in the last of these stages, with an audit record for each stage."""
     intent = stages[-1]
-    connection.execute(insert(intents).values(vars(intent)))
+    connection.execute(_ADD, vars(intent))
     log.append(connection, intent.dispatched_at or intent.started_at, *map(_event, stages))
     _forget_attempt(connection, intent)
 
@@ -204,11 +218,11 @@ def _update(
     connection: Connection, before: Intent, values: Mapping[str, Any], event: str, now: float
 ) -> Intent:
     run_id, step = before.run_id, before.step
-    key = (intents.c.run_id == run_id, intents.c.step == step)
-    connection.execute(update(intents).where(*key).values(values))
-    intent = read_intent(connection, run_id, step)
-    if intent is None:
+    changed = {"of_run": run_id, "of_step": step, **values}
+    row = connection.execute(_CHANGE, changed).mappings().one_or_none()
+    if row is None:
         raise LookupError(f"the ledger has no intent for step {step.number} of run {run_id}")
+    intent = _intent(row)
     log.append(connection, now, replace(_event(intent), event=event))
     _forget_attempt(connection, intent)
     return intent

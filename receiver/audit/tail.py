@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from actions.tables import audit, audit_head
@@ -23,6 +23,9 @@ _INTERVAL_S = 1.0
 _BATCH = 50
 # After this many records a tail stores its position, even without a matching event.
 _SKIPPED_MAX = 10_000
+_POSITION = select(followers.c.seq).where(followers.c.name == bindparam("name"))
+# The last record, and the position; built once, as each tail asks once a second.
+_ENDS = select(audit_head.c.seq, _POSITION.scalar_subquery())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +115,7 @@ class AuditTail:
     def _read(self) -> Sequence[Record]:
         """The next records. A new tail starts at the end: it does not pass on past records."""
         with self.database.read() as connection:
-            position = self._position(connection)
-            head = int(connection.execute(select(audit_head.c.seq)).scalar_one())
+            head, position = connection.execute(_ENDS, {"name": self.name}).one()
             since = max(head if position is None else position, self._read_to)
             new = (audit.c.seq > since, audit.c.seq <= head, audit.c.event.in_(self.events))
             query = select(audit).where(*new).order_by(audit.c.seq).limit(_BATCH)
@@ -136,8 +138,7 @@ class AuditTail:
 
     def _position(self, connection: Connection) -> int | None:
         """The stored position: the last record that any process passed on."""
-        query = select(followers.c.seq).where(followers.c.name == self.name)
-        return connection.execute(query).scalar_one_or_none()
+        return connection.execute(_POSITION, {"name": self.name}).scalar_one_or_none()
 
     def _claim(self, connection: Connection, seq: int) -> bool:
         """Move the position to this record. Returns False where another process did."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, delete, select
+from sqlalchemy import Connection, RowMapping, bindparam, delete, select
 
 from actions.audit import log
 from actions.place import HOME, Place
@@ -14,12 +14,13 @@ from receiver.settings import Mode
 
 # The arming for all services comes first.
 _ORDER = (table.c.service, table.c.account, table.c.region)
+_OF_PLAYBOOK = select(table).where(table.c.playbook == bindparam("playbook")).order_by(*_ORDER)
 
 
 def armings_of(connection: Connection, playbook: str) -> Sequence[Arming]:
     """The playbook's armings by service, the one for all services first."""
-    query = select(table).where(table.c.playbook == playbook).order_by(*_ORDER)
-    return [_arming(row) for row in connection.execute(query).mappings()]
+    rows = connection.execute(_OF_PLAYBOOK, {"playbook": playbook}).mappings()
+    return [_arming(row) for row in rows]
 
 
 def list_all(connection: Connection) -> Mapping[str, Sequence[Arming]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from actions.audit import log
 from receiver.controls.records import Effect, Identity, Override
@@ -36,6 +36,12 @@ def end(
     return True
 
 
+# Built once, as each step asks several times.
+_CURRENT = (
+    select(overrides).where(overrides.c.ends_at > bindparam("now")).order_by(overrides.c.id.desc())
+)
+
+
 def list_current(
     connection: Connection, now: float, *, before: str | None = None, limit: int | None = None
 ) -> Sequence[Override]:
@@ -49,7 +55,7 @@ def list_current(
 
 def in_effect(connection: Connection, identity: Identity, now: float) -> Sequence[Override]:
     """Overrides that apply to a target and its alert now."""
-    current = list_current(connection, now)
+    current = [_override(row) for row in connection.execute(_CURRENT, {"now": now})]
     return [override for override in current if override.applies_to(identity, now)]
 
 

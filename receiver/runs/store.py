@@ -2,18 +2,22 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
 from sqlalchemy import (
     Column,
     ColumnElement,
+    CompoundSelect,
     Connection,
     RowMapping,
+    bindparam,
     case,
     func,
     or_,
     select,
+    union_all,
 )
 
 from actions.place import Place
@@ -38,10 +42,12 @@ _NO_FAULT = (
 _UNDECIDED = (State.RECEIVED, State.DECIDING)
 _ORDER = (runs.c.priority, runs.c.received_at.desc())
 _RUN = TypeAdapter(Run)
+# Built once, as each phase and step runs it.
+_GET = select(runs).where(runs.c.id == bindparam("run_id"))
 
 
 def get(connection: Connection, run_id: str) -> Run | None:
-    row = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one_or_none()
+    row = connection.execute(_GET, {"run_id": run_id}).mappings().one_or_none()
     return None if row is None else from_row(row)
 
 
@@ -59,25 +65,35 @@ def pending(connection: Connection, left_out: LeftOut, now: float, limit: int) -
 
     The most severe runs come first, the newest of them before older ones.
     """
-    others = [*_without(runs.c.lane, left_out.lanes), *_due(left_out.runs, now)]
-    if left_out.accounts:
+    excluded = {name: [*values] for name, values in vars(left_out).items() if values}
+    heads = connection.execute(_heads(frozenset(excluded)), {**excluded, "now": now}).all()
+    if not heads:
+        return ()
+    lane = min(heads, key=lambda row: (row.priority, -row.received_at)).lane
+    return pending_in_lane(connection, lane, resting=left_out.runs, now=now, limit=limit)
+
+
+@cache
+def _heads(excluded: frozenset[str]) -> CompoundSelect[Any]:
+    """The first run of each undecided state, but what is `excluded` by fields of `LeftOut`."""
+    columns = {
+        "lanes": runs.c.lane,
         # A lane begins with the account's number.
-        others.append(func.substr(runs.c.lane, 1, 12).not_in(left_out.accounts))
+        "accounts": func.substr(runs.c.lane, 1, 12),
+        "runs": runs.c.id,
+    }
+    others = [columns[name].not_in(bindparam(name, expanding=True)) for name in sorted(excluded)]
+    due = or_(runs.c.next_act_at.is_(None), runs.c.next_act_at <= bindparam("now"))
     # One state at a time, so that the index returns them in order.
-    heads = [
-        connection.execute(
-            select(runs.c.priority, runs.c.received_at, runs.c.lane)
-            .where(runs.c.state == state, *others)
-            .order_by(*_ORDER)
-            .limit(1)
-        ).one_or_none()
+    firsts = [
+        select(runs.c.priority, runs.c.received_at, runs.c.lane)
+        .where(runs.c.state == state, due, *others)
+        .order_by(*_ORDER)
+        .limit(1)
+        .subquery()
         for state in _UNDECIDED
     ]
-    candidates = [row for row in heads if row is not None]
-    if not candidates:
-        return ()
-    lane = min(candidates, key=lambda row: (row.priority, -row.received_at)).lane
-    return pending_in_lane(connection, lane, resting=left_out.runs, now=now, limit=limit)
+    return union_all(*map(select, firsts))
 
 
 def pending_in_lane(

@@ -172,7 +172,8 @@ def end_runs(connection: Connection, ended: Sequence[RunEnded]) -> None:
 
 def by_runs(connection: Connection, run_ids: Sequence[str]) -> dict[str, Episode]:
     """Episodes by the id of their run."""
-    rows = connection.execute(select(episodes).where(episodes.c.run_id.in_(run_ids))).mappings()
+    query = _select(connection.dialect.name, episodes, "run_id")
+    rows = connection.exec_driver_sql(query, (_json(run_ids),)).mappings()
     return {row["run_id"]: Episode(**row) for row in rows}
 
 
@@ -189,12 +190,19 @@ def runs_without_end(connection: Connection, limit: int) -> Sequence[str]:
     return connection.scalars(query.order_by(episodes.c.run_id).limit(limit)).all()
 
 
+# Built once, as the dispatcher asks twice a second.
+_FIRST_QUEUED = (
+    select(received.c.id)
+    .order_by(received.c.priority, received.c.id)
+    .limit(bindparam("limit", type_=Integer))
+)
+
+
 def queued(
     connection: Connection, limit: int, known: Mapping[str, QueuedAlert]
 ) -> Sequence[QueuedAlert]:
     """Alerts without a run yet, the most severe first, then the oldest; `known` are not read."""
-    query = select(received.c.id).order_by(received.c.priority, received.c.id).limit(limit)
-    ids = connection.scalars(query).all()
+    ids = connection.scalars(_FIRST_QUEUED, {"limit": limit}).all()
     found = dict(known)
     if new := [run_id for run_id in ids if run_id not in known]:
         by_id = _select(connection.dialect.name, received, "id")

@@ -22,6 +22,7 @@ _logger = structlog.get_logger()
 _EVERY_S = 1.0
 # A run has a few records for each of at most ten steps.
 _RECORDS_MOST = 500
+_APPROVED = select(runs.c.id).where(runs.c.state == State.AWAITING_APPROVAL, runs.c.approvals != [])
 
 
 class NoSuchRunError(Exception):
@@ -116,12 +117,9 @@ class Approvals:
 
     def _release(self) -> int:
         with self.database.read() as connection:
-            if kill_switch.read_paused(connection, HOME) is not False:
+            run_ids = connection.scalars(_APPROVED).all()
+            if run_ids and kill_switch.read_paused(connection, HOME) is not False:
                 return 0
-            query = select(runs.c.id).where(
-                runs.c.state == State.AWAITING_APPROVAL, runs.c.approvals != []
-            )
-            run_ids = connection.scalars(query).all()
         released = 0
         for run_id in run_ids:
             with self.database.write() as connection:
