@@ -71,8 +71,9 @@ class Call:
 
     `token` ("RUN/STEP", at most 64 ASCII characters) names this step for ever; it is sent as client
     token, comment or tag. At least `min_healthy` instances of a group must stay. `before` is what
-    `observe` saw, `made` what `act` returned. The step `reverses` another one, or not. `group` is
-    the target's group if it was read less than a second ago. The run has `acted_on` these
+    `observe` saw, `made` what `act` returned. The step `reverses` another one, or not. `group_name`
+    is the target's group at the decision, empty without one; `group` is the group itself if it was
+    read less than a second ago. The run has `acted_on` these
     instances, and AWS may be `at_work` on some of them still. `evidence` keeps what is captured;
     None without an archive. Of a step to be rolled back: for `unrefused_s` no rollback of it was
     refused.
@@ -84,6 +85,7 @@ class Call:
     params: Mapping[str, Any]
     token: str
     min_healthy: int = 0
+    group_name: str = ""
     group: Group | None = None
     reverses: bool = False
     before: Mapping[str, Any] = field(default_factory=dict)

@@ -223,7 +223,7 @@ class Executor:
         self.check()
         try:
             with on_behalf_of(intent.run_id):
-                created = step.action.act(self.call(intent))
+                created = step.action.act(replace(self.call(intent), group_name=step.group))
         except NotActionableError as refusal:
             failure = Failure(name=str(refusal), refused=True, cause=Cause.STATE)
         except MessengerError as error:

@@ -12,12 +12,16 @@ from actions.audit import log
 from actions.aws import errors
 from actions.aws.causes import Cause
 from actions.aws.client_set import Aws, on_behalf_of
-from actions.aws.groups import Group
+from actions.aws.groups import Group, read_group
 from actions.aws.target_errors import NotActionableError, StillChangingError
 from actions.base import Call, Outcome
 from actions.evidence import EvidenceStore
 from actions.execution import claims, kill_switch, ledger, rules
-from actions.execution.disruption_budget import LeftGroupError, read_scopes
+from actions.execution.disruption_budget import (
+    LeftGroupError,
+    read_group_scopes,
+    read_scopes,
+)
 from actions.execution.ledger import Intent, Stage
 from actions.execution.records import Bounds, Scope
 from actions.execution.step import Step, call_of
@@ -65,9 +69,10 @@ class Preparation:
 
         Raises StillChangingError where a rollback must wait for AWS.
         """
-        fence = self._claim(step)
-        if isinstance(fence, Refusal):
-            return fence
+        claimed = self._claim(step)
+        if isinstance(claimed, Refusal):
+            return claimed
+        fence, read = claimed
         now = self.clock()
         stage, outcome, error, cause = Stage.INTENT, None, None, None
         call = self._new_call(step)
@@ -76,8 +81,9 @@ class Preparation:
             with on_behalf_of(step.run_id):
                 self._check_unchanged(step)
                 # It is handed out once: to the step, not to what runs beside it.
-                group = self.recent_group(step.place, step.group) if step.action.claims else None
-                call = replace(call, params=dict(step.action.bind(call)), group=group)
+                if read is None and step.action.claims:
+                    read = self.recent_group(step.place, step.group)
+                call = replace(call, params=dict(step.action.bind(call)), group=read)
                 observation = step.action.observe(call)
             before = dict(observation.before)
             if observation.already:
@@ -133,14 +139,16 @@ class Preparation:
             return rules.require_feasible(step.action.name, failure.name, known=known)
         return None
 
-    def _claim(self, step: Step) -> int | Refusal:
+    def _claim(self, step: Step) -> tuple[int, Group | None] | Refusal:
+        """The claim's fence, and the group where it was read for the claim; or the refusal."""
         if step.escalates or not step.action.claims:
             with self.begin() as connection:
-                return self.why_forbidden(connection, step) or _NO_FENCE
+                return self.why_forbidden(connection, step) or (_NO_FENCE, None)
         scopes: Sequence[Scope] = ()
+        group = None
         if step.action.removes_capacity and step.reverses is None:
             try:
-                scopes = self._scopes(step)
+                scopes, group = self._scopes(step)
             except LeftGroupError as error:
                 return Refusal(Reason.NO_GROUP, str(error))
             except NotActionableError as error:
@@ -150,9 +158,10 @@ class Preparation:
             now = self.clock()
             refusal = self.forbids(connection, step)
             fence = refusal or claims.acquire(connection, step.claim_request(scopes), now)
-            if not isinstance(fence, Refusal):
-                log.append(connection, now, _claimed(step, fence))
-        return fence
+            if isinstance(fence, Refusal):
+                return fence
+            log.append(connection, now, _claimed(step, fence))
+        return fence, group
 
     def why_forbidden(self, connection: Connection, step: Step) -> Refusal | None:
         """Why a step that claims nothing may not be taken: a pause, or people's latest orders.
@@ -164,14 +173,17 @@ class Preparation:
         paused = kill_switch.read_paused(connection, step.place)
         return rules.require_not_paused(paused=paused) or self.forbids(connection, step)
 
-    def _scopes(self, step: Step) -> Sequence[Scope]:
+    def _scopes(self, step: Step) -> tuple[Sequence[Scope], Group | None]:
+        """The scopes, and the group where it was read for them."""
         scopes = self.recent_scopes(step.place, step.target, step.group, step.bounds)
         if scopes is not None:
-            return scopes
+            return scopes, None
+        aws, percent = self.aws_at(step.place), self.standalone_percent(step.place)
         with on_behalf_of(step.run_id):
-            aws = self.aws_at(step.place)
-            percent = self.standalone_percent(step.place)
-            return read_scopes(aws, step.target, step.group, step.bounds, percent)
+            if not step.group:
+                return read_scopes(aws, step.target, "", step.bounds, percent), None
+            group = read_group(aws, step.group)
+            return read_group_scopes(aws, step.target, group, step.bounds), group
 
     def _check_unchanged(self, step: Step) -> None:
         """Raises NotActionableError if a person has since changed what the step to reverse did."""

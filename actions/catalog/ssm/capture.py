@@ -25,7 +25,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from actions.aws.groups import read_group
-from actions.aws.instances import INSTANCE_ID, read_instance
+from actions.aws.instances import INSTANCE_ID
 from actions.aws.target_errors import NotActionableError
 from actions.base import (
     Action,
@@ -61,7 +61,6 @@ class Capture(Action):
     permissions = (
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeScalingActivities",
-        "ec2:DescribeInstances",
         "ec2:GetConsoleOutput",
         "ec2:GetConsoleScreenshot",
         "elasticloadbalancing:DescribeTargetHealth",
@@ -183,8 +182,8 @@ def _console_output(call: Call) -> str:
 def _group_view(call: Call) -> Mapping[str, Any]:
     """The target's health in its target groups, and the last activities of its group."""
     of_instance = INSTANCE_ID.fullmatch(call.target)
-    name = read_instance(call.aws, call.target).group if of_instance else call.target
-    if name is None:
+    name = call.group_name if of_instance else call.target
+    if not name:
         return {}
     activities = call.aws.autoscaling.describe_scaling_activities(
         AutoScalingGroupName=name, MaxRecords=_ACTIVITIES_MAX

@@ -61,6 +61,7 @@ class World:
             target=target or self.host.id,
             params=params,
             token=TOKEN,
+            group_name=GROUP,
         )
 
     @property
