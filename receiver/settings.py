@@ -41,11 +41,16 @@ class Profile(StrEnum):
 # A variable overrides the default of the profile.
 _DEFAULTS: Mapping[Profile, Mapping[str, Any]] = MappingProxyType(
     {
-        Profile.DEVELOPMENT: {"arming_required": False, "arming_evidence": 0},
-        Profile.STAGING: {"arming_required": True, "arming_evidence": 3},
+        Profile.DEVELOPMENT: {"arming_required": False},
+        Profile.STAGING: {
+            "arming_required": True,
+            "arming_evidence": 3,
+            "arming_agreement": 0.4,
+        },
         Profile.PRODUCTION: {
             "arming_required": True,
             "arming_evidence": 10,
+            "arming_agreement": 0.8,
             "destructive_approvals": 2,
         },
     }
@@ -153,7 +158,14 @@ class Settings(BaseSettings):
     arming_required: bool = False
     """Whether an unarmed playbook only observes."""
     arming_evidence: Annotated[int, Field(ge=0)] = 0
-    """Observed decisions needed to arm `approve`; verified recoveries needed to arm `auto`."""
+    """Incidents needed to arm a playbook: observed and [judged](rollout.md#what-people-did) ones
+    for `approve`, acts with a known result for `auto`."""
+    arming_agreement: Annotated[float, Field(ge=0, lt=1)] = 0
+    """The least lower 95 % bound of [the share of right incidents](rollout.md#step-by-step) that
+    arms a playbook."""
+    error_budget: Annotated[int, Field(ge=0)] = 3
+    """Acts a week in a service that may not help, not last or be marked wrong; then its armed
+    playbooks [are disarmed](rollout.md#disarm). 0 is any number."""
     destructive_approvals: Annotated[int, Field(ge=1, le=5)] = 1
     """The number of people who must approve a destructive step, if it needs approval."""
     episode_gap_s: Annotated[float, Field(gt=0)] = 360

@@ -14,6 +14,8 @@ from actions.place import HOME, Place
 from receiver.audit.cloudtrail_check import CloudTrailCheck
 from receiver.audit.config_events import ConfigRecorder
 from receiver.audit.head_signer import HeadSigner, make_captures
+from receiver.controls.bounds import bounds_of
+from receiver.controls.demotion import Demotion
 from receiver.controls.promotion import Promoter
 from receiver.db.database import Database, database
 from receiver.db.leader_election import Leadership, make_leadership
@@ -208,6 +210,7 @@ class _Builder:
             wake=self._wake,
             clock=self.edges.clock,
             pool=self.queries,
+            demote=self.demotion.run_once,
         )
 
     @cached_property
@@ -236,6 +239,15 @@ class _Builder:
             self.metrics.decision,
             self.edges.monotonic,
             lanes_of_account=lanes_of_account(workers, len(self.accounts.accounts)),
+        )
+
+    @cached_property
+    def demotion(self) -> Demotion:
+        return Demotion(
+            database=self.database,
+            playbooks=self.playbooks,
+            bounds=bounds_of(self.settings),
+            clock=self.edges.clock,
         )
 
     @cached_property
@@ -278,6 +290,7 @@ class _Builder:
             metrics=self.metrics.reconcile,
             clock=self.edges.clock,
         )
+        yield self.demotion
         if self.settings.cloudtrail:
             yield Review(
                 database=self.database,

@@ -53,6 +53,19 @@ class Justification(BaseModel):
     denied: int = Field(description="by a person, when asked for approval")
     right: int = Field(description="decisions that people marked right")
     wrong: int = Field(description="decisions that people marked wrong")
+    incidents: int | None = Field(
+        default=None, description="of 90 days in which it is known whether it was right"
+    )
+    agreed: int | None = Field(default=None, description="of these incidents, in which it was")
+    agreement_low: float | None = Field(
+        default=None, description="the lower 95 % bound of that share (Wilson)"
+    )
+    agreement_high: float | None = None
+    relapsed: int | None = Field(default=None, description="recoveries that did not last")
+    harmed: int | None = Field(default=None, description="acts that people marked wrong")
+    earned: bool | None = Field(
+        default=None, description="whether the bounds were met: it falls once they are not"
+    )
 
 
 class ArmingView(BaseModel):

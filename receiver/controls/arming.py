@@ -32,8 +32,8 @@ def list_all(connection: Connection) -> Mapping[str, Sequence[Arming]]:
     return by_playbook
 
 
-def save(connection: Connection, arming: Arming) -> None:
-    """Store an arming, or a disarming, with its audit record.
+def save(connection: Connection, arming: Arming, event: str = "playbook_armed") -> None:
+    """Store an arming, or a disarming, with its audit record; `event` is that of an arming.
 
     Disarming all services removes the armings of single ones. Single services that were disarmed
     stay disarmed, even if all are armed again.
@@ -52,8 +52,8 @@ def save(connection: Connection, arming: Arming) -> None:
     if arming.place == HOME:
         # Without a file of accounts there is one place, which needs no name.
         detail = {name: detail[name] for name in detail if name not in {"account", "region"}}
-    event = "playbook_disarmed" if disarms else "playbook_armed"
-    log.append(connection, arming.at, log.Event(actor=arming.by, event=event, detail=detail))
+    written = "playbook_disarmed" if disarms else event
+    log.append(connection, arming.at, log.Event(actor=arming.by, event=written, detail=detail))
 
 
 @dataclass(frozen=True, kw_only=True)

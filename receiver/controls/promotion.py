@@ -1,17 +1,28 @@
 """Arms a playbook, one mode at a time, with the figures that justify it; and disarms it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+
+from sqlalchemy import Connection
 
 from actions.place import HOME, Place
 from receiver.controls import arming
 from receiver.controls.arming import Scope
-from receiver.controls.promotion_criteria import Figures, figures, shortfalls
+from receiver.controls.bounds import Bounds, bounds_of, spent, unmet
+from receiver.controls.promotion_criteria import Figures, figures, goes_further, shortfalls
 from receiver.controls.records import ALL, ArmedMode, Arming, active, armed_mode
 from receiver.db.database import Database
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook
 from receiver.settings import Mode, Settings
+from receiver.track_record.record import (
+    WEEK_S,
+    RecordScope,
+    TrackRecord,
+    errors_by_service,
+    read_record,
+)
 
 _ORDER = list(Mode)
 
@@ -61,8 +72,15 @@ class Promoter:
             present = armed_mode(armings, place, service, playbook.digest, required=True)
             last = active(armings, place, service)
             since = last.since if last else None
-            record = figures(connection, playbook, place, service, since)
-            against = self._shortfalls(present, request, record)
+            counts = figures(connection, playbook, place, service, since)
+            record = read_record(
+                connection,
+                RecordScope(playbook=playbook, place=place, service=service),
+                now=now,
+                vouched_max=self._bounds.vouched_max,
+            )
+            against = list(self._shortfalls(present, request, counts, record))
+            against += self._spent_budgets(connection, present, request, now)
             if against and not request.force:
                 raise NotJustifiedError("; ".join(against))
             new = Arming(
@@ -76,7 +94,11 @@ class Promoter:
                 comment=request.comment,
                 at=now,
                 since=since if since is not None and mode is present.mode else now,
-                figures=asdict(record),
+                figures={
+                    **asdict(counts),
+                    **record.stored(acting=mode is Mode.AUTO),
+                    "earned": self.settings.arming_required and not against,
+                },
                 despite=against,
             )
             arming.save(connection, new)
@@ -114,12 +136,30 @@ class Promoter:
             if _ORDER.index(mode) > _ORDER.index(maximum):
                 raise NotJustifiedError(f"the {whose}'s own mode is {maximum}")
 
+    @cached_property
+    def _bounds(self) -> Bounds:
+        return bounds_of(self.settings)
+
     def _shortfalls(
-        self, present: ArmedMode, request: ArmRequest, record: Figures
-    ) -> Sequence[str]:
-        """The unmet criteria; None if arming is not required and so can only limit the playbook."""
+        self, present: ArmedMode, request: ArmRequest, counts: Figures, record: TrackRecord
+    ) -> Iterator[str]:
+        """The unmet criteria; none if arming is not required and so can only limit the playbook."""
         if not self.settings.arming_required:
-            return ()
+            return
         mode, canary_percent = request.mode, request.canary_percent
-        evidence = self.settings.arming_evidence
-        return list(shortfalls(present, mode, canary_percent, record, evidence))
+        yield from shortfalls(present, mode, canary_percent, counts)
+        if goes_further(present, mode, canary_percent):
+            yield from unmet(mode, request.service, record, self._bounds)
+
+    def _spent_budgets(
+        self, connection: Connection, present: ArmedMode, request: ArmRequest, now: float
+    ) -> Iterator[str]:
+        """The services whose budget of errors is spent, which nobody arms but by force."""
+        if not goes_further(present, request.mode, request.canary_percent):
+            return
+        errors = errors_by_service(connection, since=now - WEEK_S, place=request.place)
+        for service, times in errors.items():
+            if request.service not in {ALL, service} or not self.settings.arming_required:
+                continue
+            if why := spent(times, self._bounds, 0.0):
+                yield f"in {service} {why}"

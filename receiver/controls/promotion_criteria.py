@@ -68,15 +68,19 @@ def figures(
     return Figures(since=since, **connection.execute(query).mappings().one())
 
 
+def goes_further(present: ArmedMode, mode: Mode, canary_percent: int) -> bool:
+    """Whether this mode, or this canary, allows more than the present one."""
+    return (_LEVEL[mode], canary_percent) > (_LEVEL[present.mode], present.canary_percent)
+
+
 def shortfalls(
-    present: ArmedMode, mode: Mode, canary_percent: int, record: Figures, evidence: int
+    present: ArmedMode, mode: Mode, canary_percent: int, record: Figures
 ) -> Iterator[str]:
     """The unmet criteria for a change from `present` to this mode or canary, as sentences.
 
-    `evidence` is the number of observed decisions, or verified recoveries, that the next mode
-    needs.
+    The bounds of the playbook's record come on top (`receiver.controls.bounds`).
     """
-    if (_LEVEL[mode], canary_percent) <= (_LEVEL[present.mode], present.canary_percent):
+    if not goes_further(present, mode, canary_percent):
         return
     if record.wrong:
         yield f"people marked {record.wrong} of the playbook's runs as wrong"
@@ -84,14 +88,8 @@ def shortfalls(
         yield f"{record.failed} of {record.acted} runs that acted failed (allowed: 1 in {_ONE_OF})"
     if mode is Mode.AUTO and record.denied * _ONE_OF > record.acted + record.denied:
         yield f"people denied {record.denied} of the playbook's plans (allowed: 1 in {_ONE_OF})"
-    if mode is present.mode:
-        return
     if _LEVEL[mode] > _LEVEL[present.mode] + 1:
         yield f"the playbook is at {present.mode}: arm it to {Mode.APPROVE} first"
-    if mode is Mode.APPROVE and record.observed < evidence:
-        yield f"{record.observed} observed decisions, and {evidence} are needed"
-    if mode is Mode.AUTO and record.recovered < evidence:
-        yield f"{record.recovered} verified recoveries, and {evidence} are needed"
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:

@@ -26,6 +26,7 @@ EVENTS: Collection[str] = (
     "paused",
     "resumed",
     "playbook_armed",
+    "playbook_demoted",
     "playbook_disarmed",
 )
 
@@ -106,6 +107,7 @@ _KINDS = {
     "paused": MessageKind.PAUSED,
     "resumed": MessageKind.PAUSED,
     "playbook_armed": MessageKind.ARMING,
+    "playbook_demoted": MessageKind.ARMING,
     "playbook_disarmed": MessageKind.ARMING,
 }
 
@@ -116,6 +118,8 @@ def _switch_title(record: Record) -> str:
     match record.event:
         case "playbook_disarmed":
             return f"Playbook {detail['playbook']} is disarmed{where}"
+        case "playbook_demoted":
+            return f"Playbook {detail['playbook']} falls to {detail['mode']}{where}"
         case "playbook_armed":
             return f"Playbook {detail['playbook']} is armed to {detail['mode']}{where}"
         case _:

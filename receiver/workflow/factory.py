@@ -50,6 +50,7 @@ class Workflow:
     wake: Callable[[], None]
     clock: Callable[[], float]
     pool: ThreadPool
+    demote: Callable[[], None] = lambda: None
     closer: RunCloser = field(init=False)
     lifecycle: Lifecycle = field(init=False)
     phases: PhaseRunner = field(init=False)
@@ -62,7 +63,11 @@ class Workflow:
         rollback = Rollback(step_runner)
         self.debt_runner = DebtRunner(database=self.database, rollback=rollback)
         self.closer = RunCloser(
-            database=self.database, inbox=self.inbox, metrics=self.run_metrics, clock=self.clock
+            database=self.database,
+            inbox=self.inbox,
+            metrics=self.run_metrics,
+            clock=self.clock,
+            demote=self.demote,
         )
         self.lifecycle = Lifecycle(
             database=self.database,

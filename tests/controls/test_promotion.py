@@ -1,6 +1,7 @@
 """From observe to auto and back over HTTP and the console, as an admin does it."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.console.console_fixtures import Visitor
 @pytest.fixture
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("promotion")
-    with live(folder, profile="production", arming_evidence=1) as service:
+    with live(folder, profile="production", arming_evidence=1, arming_agreement=0.2) as service:
         yield service
 
 
@@ -38,6 +39,26 @@ def _ended(service: Live, target: str, *, approve: bool = False) -> dict[str, An
     return service.until(run_id, "observed", "succeeded", "failed", "refused")
 
 
+def _alerted(service: Live, target: str, *, approve: bool = False) -> dict[str, Any]:
+    """As `_ended`, of an alert."""
+    service.forget()
+    labels = {"alertname": "acting", "instance_id": target, "asg": GROUP}
+    alert = {
+        "status": "firing",
+        "labels": labels,
+        "annotations": {},
+        "startsAt": datetime.now(UTC).isoformat(),
+        "fingerprint": target[-16:],
+    }
+    sent = {"version": "4", "alerts": [alert]}
+    service.call("POST", "/webhook/alertmanager", Role.WEBHOOK, json=sent)
+    found = service.call("GET", f"/api/v1/runs?target={target}", Role.VIEWER).json()["items"]
+    run_id = found[0]["id"]
+    if approve:
+        service.approve(service.until(run_id, "awaiting_approval"))
+    return service.until(run_id, "observed", "succeeded", "failed", "refused")
+
+
 def test_a_playbook_goes_from_observe_to_auto_on_its_record_and_back(service: Live) -> None:
     """Each step is refused until the figures are there, and keeps those it was taken on."""
     assert (_shown(service)["goes"], _shown(service)["armings"]) == ("observe", [])
@@ -48,15 +69,21 @@ def test_a_playbook_goes_from_observe_to_auto_on_its_record_and_back(service: Li
     service.start("acting", HOSTS[0], dry_run=True)
     assert _say(service, "arm", mode="approve").status_code == HTTPStatus.CONFLICT
 
-    run = _ended(service, HOSTS[0])
+    # Who starts a run by hand chooses it: it is no evidence, and neither is one nobody judged.
+    assert _ended(service, HOSTS[3])["state"] == "observed"
+    run = _alerted(service, HOSTS[0])
     assert run["state"] == "observed"
     assert "the playbook is not armed" in run["gates"][-1]["detail"]
+    assert "0 observed incidents" in _say(service, "arm", mode="approve").json()["detail"]
+    path = f"/api/v1/runs/{run['id']}/mark"
+    service.call("POST", path, Role.OPERATOR, json={"right": True, "comment": "it did hang"})
     arming = _say(service, "arm", mode="approve").json()
     assert (arming["mode"], arming["by"], arming["despite"]) == ("approve", "admin", [])
-    assert arming["justification"].items() >= {"planned": 1, "observed": 1, "acted": 0}.items()
-    assert "0 verified recoveries" in _say(service, "arm", mode="auto").json()["detail"]
+    assert arming["justification"].items() >= {"planned": 2, "observed": 2, "acted": 0}.items()
+    assert arming["justification"].items() >= {"incidents": 1, "agreed": 1, "earned": True}.items()
+    assert "0 incidents in which it acted" in _say(service, "arm", mode="auto").json()["detail"]
 
-    assert _ended(service, HOSTS[1], approve=True)["state"] == "succeeded"
+    assert _alerted(service, HOSTS[1], approve=True)["state"] == "succeeded"
     arming = _say(service, "arm", mode="auto", service=GROUP).json()
     # What was observed before is not counted again.
     assert arming["justification"].items() >= {"observed": 0, "acted": 1, "recovered": 1}.items()
@@ -89,7 +116,8 @@ def test_what_people_marked_wrong_stands_in_the_way(service: Live) -> None:
     assert forced["despite"] == [
         "people marked 1 of the playbook's runs as wrong",
         "the playbook is at observe: arm it to approve first",
-        "0 verified recoveries, and 1 are needed",
+        "0 incidents in which it acted with a known result (verified recoveries), and 1 are needed",
+        "0 of 0 incidents were right: the lower 95 % bound is 0.00, and 0.2 is needed",
     ]
     record = next(record for record in service.audit() if record["event"] == "playbook_armed")
     assert record["detail"]["despite"] == forced["despite"]

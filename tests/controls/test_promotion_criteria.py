@@ -7,7 +7,7 @@ import pytest
 from ulid import ULID
 
 from actions.place import HOME
-from receiver.controls.promotion_criteria import Figures, figures, shortfalls
+from receiver.controls.promotion_criteria import Figures, figures, goes_further, shortfalls
 from receiver.controls.records import ALL, ArmedMode
 from receiver.db.database import Database
 from receiver.runs import intake, store, transitions
@@ -100,9 +100,10 @@ def test_only_going_further_needs_a_record(
     """A larger canary is further, and a wrong mark stands in its way."""
     now = ArmedMode(mode=present, why="so", canary_percent=percent)
     wrong = replace(_NONE, observed=9, recovered=9, wrong=1)
-    assert bool(list(shortfalls(now, wanted, to_percent, wrong, 9))) == further
+    assert bool(list(shortfalls(now, wanted, to_percent, wrong))) == further
+    assert goes_further(now, wanted, to_percent) == further
     right = replace(wrong, wrong=0)
-    assert list(shortfalls(now, wanted, to_percent, right, 9)) == []
+    assert list(shortfalls(now, wanted, to_percent, right)) == []
 
 
 @pytest.mark.parametrize("present", [Mode.APPROVE, Mode.AUTO])
@@ -110,8 +111,8 @@ def test_one_of_twenty_may_go_wrong_of_what_acts_by_itself(present: Mode) -> Non
     """On the way to it, and to more targets; what a person approves is theirs to judge."""
     now = ArmedMode(mode=present, why="so", canary_percent=10)
     well = replace(_NONE, observed=19, acted=20, recovered=19, failed=1)
-    assert list(shortfalls(now, Mode.AUTO, 100, well, 9)) == []
+    assert list(shortfalls(now, Mode.AUTO, 100, well)) == []
     for worse in (replace(well, acted=19), replace(well, failed=2), replace(well, denied=2)):
-        assert len(list(shortfalls(now, Mode.AUTO, 100, worse, 9))) == 1
+        assert len(list(shortfalls(now, Mode.AUTO, 100, worse))) == 1
         observing = replace(now, mode=Mode.OBSERVE)
-        assert list(shortfalls(observing, Mode.APPROVE, 100, worse, 9)) == []
+        assert list(shortfalls(observing, Mode.APPROVE, 100, worse)) == []

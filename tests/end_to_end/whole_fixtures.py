@@ -80,7 +80,8 @@ class Whole:
     # Whether the rules are evaluated elsewhere, so that Prometheus has no `ALERTS`.
     elsewhere: bool = False
     arming_required: bool = False
-    programs: str = ""
+    # Further settings.
+    settings: Mapping[str, Any] = field(default_factory=dict)
     messenger: Messenger = field(default_factory=NullMessenger)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     # The file of accounts, and the clients of its places.
@@ -118,7 +119,7 @@ class Whole:
             mode=self.mode,
             audit_archive=str(self.folder / "audit"),
             arming_required=self.arming_required,
-            programs=self.programs,
+            **self.settings,
             episode_gap_s=360,
             verify_interval_s=5,
         )

@@ -178,7 +178,8 @@ def test_a_persons_mark_outranks_what_people_did(whole: Whole) -> None:
 
 def test_what_only_a_program_does_is_named_by_a_setting(tmp_path: Path) -> None:
     """A role of the night shift's scripts is told from people by a pattern."""
-    whole = Whole(tmp_path, playbook=_PLAYBOOK, mode=Mode.OBSERVE, programs="*:user/night-*")
+    programs = {"programs": "*:user/night-*"}
+    whole = Whole(tmp_path, playbook=_PLAYBOOK, mode=Mode.OBSERVE, settings=programs)
     host = whole.group()[0]
     run = _fires(whole, host)
     clients(whole.aws, "night-shift").ec2.reboot_instances(InstanceIds=[host])

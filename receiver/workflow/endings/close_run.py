@@ -34,6 +34,8 @@ class RunCloser:
     inbox: Inbox
     metrics: RunMetrics
     clock: Callable[[], float]
+    # Lowers the mode of playbooks whose record no longer carries it; raises nothing.
+    demote: Callable[[], None] = lambda: None
 
     def close(
         self, run: Run, state: State, *, command: log.Event | None = None, **changes: Any
@@ -63,6 +65,8 @@ class RunCloser:
         )
         for transition in ended:
             self._count(transition, now)
+        if any(transition.run.steps_begun for transition in ended):
+            self.demote()
         return len(ended)
 
     def report_ends(self) -> None:
