@@ -5,7 +5,6 @@ Besides AWS it serves `/_sim/counts`, calls by operation with the refused ones a
 """
 
 import json
-import logging
 import threading
 import time
 from collections import Counter
@@ -15,9 +14,9 @@ from typing import Any
 
 import click
 from werkzeug import Request, Response
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from bench.scale.fleet import EXTERNAL_ID, FleetSpec, role_arn
+from bench.scale.wsgi import serve_kept_alive
 from demo.aws.hardness import Hardness
 from demo.aws.organization import Organization, Role
 from demo.aws.world import Group, zones_of
@@ -25,13 +24,6 @@ from demo.aws.world import Group, zones_of
 _KEY = "emulated"
 _LAUNCHED_S = 30 * 86_400
 _THROTTLED = 503
-
-
-class _Quiet(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_request(self, *_: object) -> None:
-        """The emulator logs calls."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +83,9 @@ def organization_of(spec: FleetSpec, now: float) -> Organization:
 
 
 def main() -> None:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    application = CountingAws(organization_of(FleetSpec.parse(), time.time()))
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Quiet)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = serve_kept_alive(CountingAws(organization_of(FleetSpec.parse(), time.time())))
     # The parent process reads it.
-    click.echo(json.dumps({"url": f"http://127.0.0.1:{server.port}"}))
+    click.echo(json.dumps({"url": f"http://127.0.0.1:{port}"}))
     threading.Event().wait()
 
 

@@ -163,28 +163,15 @@ def test_an_idle_queue_is_polled_rarely(clock: Clock) -> None:
         assert queue.intervals == expected
 
 
-class _System:
-    """In place of DBOS's database; `ended` counts the looks for delays that have ended."""
-
-    ended = 0
-
-    def transition_delayed_workflows(self) -> None:
-        self.ended += 1
-
-
 def test_an_idle_queue_looks_for_ended_delays_every_five_seconds(clock: Clock) -> None:
     """And each time it is asked, while a phase is due soon."""
-    queue, system = _Queue(), _System()
-    polling = QueuePolling(cast("Any", queue), clock)
-    polling.calm(system)
+    polling = QueuePolling(cast("Any", _Queue()), clock)
     clock.now += 61
-    for expected, passed_s in ((1, 0), (1, 4), (2, 1), (2, 1)):
+    for expected, passed_s in ((True, 0), (False, 4), (True, 1), (False, 1)):
         clock.now += passed_s
-        system.transition_delayed_workflows()
-        assert system.ended == expected
+        assert polling.may_end_delays() is expected
     polling.expect(30)
-    system.transition_delayed_workflows()
-    assert system.ended == 3
+    assert polling.may_end_delays()
 
 
 def test_a_delayed_phase_runs(tmp_path: Path) -> None:
