@@ -15,23 +15,28 @@ from receiver.api import (
     audit,
     changes,
     control,
+    cooldowns,
     debts,
     health,
     model,
     overrides,
     reports,
     runs,
+    sessions,
     sns,
 )
 from receiver.chat import endpoint as chat_routes
 from receiver.chat.wiring import Chat
 from receiver.http import problems
+from receiver.http.access.break_glass import BreakGlass
+from receiver.http.access.sessions import Sessions
 from receiver.http.access.tokens import Tokens
 from receiver.http.middleware import RequestMiddleware
 from receiver.http.problems import Problem
 from receiver.http.redirects import SlashRedirect
 from receiver.http.root_path import RootPath
 from receiver.service import Service
+from receiver.sso.sign_on import SignOn
 from receiver.webhook import routes as webhook
 from receiver.webhook.endpoint import Deliveries
 
@@ -51,13 +56,18 @@ _TAGS = [
     {"name": "control", "description": "The kill switch, the cooldowns, the playbooks."},
     {"name": "changes", "description": "Deploys and other changes, beside incidents."},
     {"name": "overrides", "description": "Alerts that are held, or only observed, for a period."},
+    {"name": "sessions", "description": "Who is logged in."},
     {"name": "model", "description": "The model that confirms or refutes alerts."},
     {"name": "audit", "description": "The chain of audit records, and the report."},
     {"name": "chat", "description": "Commands from a chat, which signs them."},
     {"name": "health", "description": "Health and metrics."},
 ]
 _SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "smartcloudops token create"},
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "smartcloudops token create, or a JWT of the identity provider",
+    },
     "signature": {
         "type": "apiKey",
         "in": "header",
@@ -96,7 +106,9 @@ class Api(FastAPI):
         return schema
 
 
-def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
+def app(
+    service: Service, tokens: Tokens, chat: Chat | None = None, sso: SignOn | None = None
+) -> Api:
     """Build the application, which starts and stops the service."""
 
     @asynccontextmanager
@@ -125,6 +137,14 @@ def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
     api.state.tokens = tokens
     service.metrics.http.watch(tokens)
     api.state.chat = chat
+    api.state.sso = sso
+    api.state.break_glass = BreakGlass(database=service.database, clock=service.clock)
+    api.state.sessions = Sessions(
+        database=service.database,
+        tokens=tokens,
+        clock=service.clock,
+        grants_of=sso.roles.grants_of if sso else None,
+    )
     settings = service.settings
     api.root = RootPath(settings.root_path)
     api.deliveries = service.intake.deliveries(tokens)
@@ -134,12 +154,14 @@ def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
         webhook,
         runs,
         control,
+        cooldowns,
         debts,
         arming,
         changes,
         overrides,
         audit,
         reports,
+        sessions,
         sns,
         model,
         chat_routes,
@@ -147,5 +169,5 @@ def app(service: Service, tokens: Tokens, chat: Chat | None = None) -> Api:
     )
     for module in modules:
         api.include_router(module.router)
-    console.install(api, service, tokens)
+    console.install(api, service)
     return api

@@ -125,6 +125,23 @@ class Settings(BaseSettings):
     """The address of a running service, for commands that ask it: `status`, `why`, `pause`."""
     token_file: Path | None = None
     """A file with the token of these commands."""
+    oidc_issuer: Annotated[str, Field(pattern=r"^(https://|http://127\.0\.0\.1[:/])")] | None = None
+    """The issuer of an [identity provider](sso.md) (OpenID Connect), exactly as it names itself;
+    enables single sign-on. Needs `SMARTCLOUDOPS_PUBLIC_URL`."""
+    oidc_client_id: str = ""
+    """The service's client id at the identity provider."""
+    oidc_client_secret_file: Path | None = None
+    """A file with the client's secret; without it the client is public."""
+    oidc_roles: Path | None = None
+    """The file that gives [roles to groups](sso.md#roles)."""
+    oidc_audience: str = ""
+    """The audience (`aud`) of JWTs for the API; by default the client id."""
+    oidc_scopes: str = "openid email profile"
+    """The scopes that a login asks for."""
+    oidc_name_claim: str = "email"
+    """The claim that names a person."""
+    oidc_groups_claim: str = "groups"
+    """The claim that lists a person's groups."""
     notify_file: Path | None = None
     """The file with the [recipients](configuration.md#notifications) by tag. It holds secrets."""
     public_url: HttpUrl | None = None

@@ -211,6 +211,7 @@ class _Builder:
             clock=self.edges.clock,
             pool=self.queries,
             demote=self.demotion.run_once,
+            named_people=self.settings.oidc_issuer is not None,
         )
 
     @cached_property

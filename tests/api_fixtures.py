@@ -28,13 +28,14 @@ from receiver.app import Api, app
 from receiver.chat.wiring import make_chat
 from receiver.edges import Edges
 from receiver.http.access import tokens
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.http.server import options as server_options
 from receiver.notify.channels import Channels
 from receiver.playbooks.loader import load
 from receiver.runs.model import State
 from receiver.service import Service
 from receiver.settings import Settings
+from receiver.sso.sign_on import make_sign_on
 from receiver.system import build
 from tests import fresh_databases
 from tests.emulated_aws import is_act
@@ -196,7 +197,9 @@ def live(
 
     With a `client`, which takes it to chats and models, the chat of the settings is on.
     `certificates` fetches those of Amazon SNS, `aws_at` gives the clients of an account and region.
+    What is `changed` are settings, and `provider`, which asks the identity provider.
     """
+    provider: httpx.Client = changed.pop("provider", None) or httpx.Client()
     aws = Emulator(Core(time.time, Timings().faster(100)), watched=is_act)
     _restore_group(aws)
     fresh_databases.copy_into(folder)
@@ -224,7 +227,8 @@ def live(
         system = build(settings, load(settings.playbooks), edges)
         system.prepare()
         talking = make_chat(settings, system, client) if client else None
-        application = app(system, tokens.load(file), talking)
+        sso = make_sign_on(settings, system.database, provider, system.clock)
+        application = app(system, tokens.load(file), talking, sso)
         with _serving(application, settings) as url:
             service = Live(
                 folder=folder,

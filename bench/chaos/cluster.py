@@ -18,7 +18,7 @@ from demo.stack import postgres
 from demo.stack.environment import begin_receiver, create_tokens, emulated_aws
 from demo.stack.postgres import Postgres
 from demo.stack.processes import Child, Processes, free_port, wait_announced, wait_ready
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 
 # The pause before a restart, as of a container engine or systemd.
 _RESTARTED_AFTER_S = 1.0

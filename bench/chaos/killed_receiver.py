@@ -21,7 +21,7 @@ from demo.aws.core import Core
 from demo.aws.emulator import Emulator
 from demo.aws.hardness import Timings
 from demo.stack.processes import Processes
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 
 _TIMINGS = Timings(launch_s=3.0, start_s=1.0, boot_s=0.0, terminate_s=2.0, drain_s=1.0)
 # A replacement takes so long; the kill hits anywhere in it.

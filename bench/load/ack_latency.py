@@ -15,7 +15,7 @@ from bench.load.delivery_client import LoadResult, LoadSpec, run_load
 from bench.load.service import Served, serve, serve_baseline
 from demo.stack import postgres
 from demo.stack.processes import Processes
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 
 # Rounds of load shapes that have a goal, rounds of all others, and seconds of a round.
 _ROUNDS, _FEWER, _SECONDS = 5, 3, 3.0

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.load.delivery_client import NUMBERS, LoadSpec, run_load
 from bench.load.service import Served, serve
 from demo.stack.processes import Processes
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 
 _STORED = (1_000, 100_000, 1_000_000)
 _PLAYBOOKS = (10, 1_000)

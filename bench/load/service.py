@@ -11,7 +11,7 @@ import httpx
 from demo.stack.environment import emulated_aws
 from demo.stack.processes import Child, Processes, free_port, wait_ready, without_aws
 from receiver.http.access import tokens
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -24,7 +24,7 @@ from bench.load.service import Served, serve
 from bench.load.steady_load import Sample, SoakCounts, SoakReport, evaluate
 from bench.load.traffic import Traffic, all_up
 from demo.stack.processes import Processes, wait_announced
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 
 _OUT = Path("build/soak.json")
 # The service keeps records at least this long, whatever the setting.

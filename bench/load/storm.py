@@ -10,7 +10,7 @@ from typing import Self
 from bench.load.delivery_client import NUMBERS, LoadSpec, run_load
 from bench.load.service import Served, serve
 from demo.stack.processes import Processes
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 
 _ALERTS, _DELIVERIES, _CONNECTIONS = 10_000, 2_000, 32
 _PATIENCE_S = 300.0

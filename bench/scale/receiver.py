@@ -17,7 +17,7 @@ from bench.load.service import Served, serve
 from bench.scale.fleet import BenchGroup, FleetSpec
 from demo.stack.postgres import Postgres
 from demo.stack.processes import Processes, wait_announced
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 
 _PLAYBOOKS = Path(__file__).with_name("playbooks")
 # A question costs the receiver some milliseconds of CPU time.

@@ -22,7 +22,7 @@ from demo.stack.processes import (
 )
 from demo.stack.tools import Tools
 from receiver.http.access import tokens
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 
 _ROOT = Path(__file__).parents[2]
 # The file with the token of Alertmanager's webhook, in the tokens' folder.

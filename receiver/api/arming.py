@@ -25,12 +25,17 @@ from receiver.api.params import (
 )
 from receiver.api.parts import parts_of, require_known, the_place
 from receiver.controls import arming
-from receiver.controls.arming import Scope
 from receiver.controls.promotion import ArmRequest, NoSuchPlaybookError, NotJustifiedError
-from receiver.controls.records import ALL
+from receiver.controls.records import ALL, Arming
 from receiver.controls.views import arming_view, playbook_view
-from receiver.http.access.auth import GuardedRoute, caller, require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.auth import (
+    GuardedRoute,
+    caller,
+    caller_of,
+    require_on,
+    require_role,
+)
+from receiver.http.access.callers import Role, Scope, Subject
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.settings import Mode
@@ -162,13 +167,15 @@ def list_playbooks(
     parts = parts_of(request)
     with parts.database.read() as connection:
         breakers, armings = circuit_breakers.read_all(connection), arming.list_all(connection)
-    ordered = sorted(parts.playbooks.items, key=lambda playbook: playbook.name)
+    scopes = caller_of(request).scopes(Role.VIEWER)
+    seen = [each for each in parts.playbooks.items if _is_seen(scopes, playbook=each.name)]
+    ordered = sorted(seen, key=lambda playbook: playbook.name)
     after_cursor = [playbook for playbook in ordered if playbook.name > (cursor or "")]
     items = [
         playbook_view(
             playbook,
             [each for each in breakers if each.playbook == playbook.name],
-            records,
+            [record for record in records if _is_seen(scopes, record=record)],
             parts.promoter.effective_mode(playbook, records),
         )
         for playbook in after_cursor[:limit]
@@ -186,6 +193,7 @@ def list_playbooks(
 def arm(request: Request, name: PlaybookName, body: ArmBody) -> dict[str, Any]:
     """Set a playbook's mode, if its track record justifies it; 409 names the unmet criteria."""
     parts = parts_of(request)
+    _require_on(request, name, body)
     try:
         record = parts.promoter.arm(
             ArmRequest(
@@ -212,13 +220,32 @@ def arm(request: Request, name: PlaybookName, body: ArmBody) -> dict[str, Any]:
 def disarm(request: Request, name: PlaybookName, body: DisarmBody) -> dict[str, Any]:
     """Make a playbook only observe from now on. Steps that were not yet sent are not sent."""
     parts = parts_of(request)
+    _require_on(request, name, body)
     try:
         for place in _places(request, body):
-            scope = Scope(playbook=name, place=place, service=body.service or ALL)
+            scope = arming.Scope(playbook=name, place=place, service=body.service or ALL)
             record = parts.promoter.disarm(scope, by=caller(request), comment=body.comment)
     except NoSuchPlaybookError:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"no playbook named {name!r} is loaded") from None
     return arming_view(record, record.digest)
+
+
+def _is_seen(
+    scopes: Sequence[Scope] | None, *, playbook: str = "", record: Arming | None = None
+) -> bool:
+    """Whether a limited viewer sees a playbook, or one of its armings."""
+    if scopes is None or (record is not None and not record.service and not record.account):
+        return True
+    if record is None:
+        subject = Subject(playbook=playbook)
+        return any(scope.only("playbooks").covers(subject) for scope in scopes)
+    subject = Subject(service=record.service, account=record.account)
+    return any(scope.only("services", "accounts").covers(subject) for scope in scopes)
+
+
+def _require_on(request: Request, name: str, body: DisarmBody) -> None:
+    subject = Subject(account=body.account, service=body.service, playbook=name)
+    require_on(request, Role.ADMIN, subject)
 
 
 def _places(request: Request, body: DisarmBody) -> Sequence[Place]:

@@ -15,9 +15,16 @@ from actions.audit.chain import ChainFault
 from actions.audit.signed_heads import KeyFileError
 from receiver.api.params import Id, Limit, Name, Page, Time
 from receiver.api.parts import parts_of
-from receiver.http.access.auth import GuardedRoute, require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.auth import (
+    GuardedRoute,
+    caller_of,
+    require_everywhere,
+    require_on,
+    require_role,
+)
+from receiver.http.access.callers import Role, Subject
 from receiver.http.openapi import answers
+from receiver.runs.subjects import subjects_by_run
 from receiver.runtime.rfc3339 import rfc3339
 
 _log = structlog.get_logger()
@@ -72,6 +79,8 @@ def list_records(
 ) -> dict[str, Any]:
     """Audit records, newest first."""
     parts = parts_of(request)
+    if not caller_of(request).may_everywhere(Role.VIEWER):
+        _require_run(request, run)
     with parts.database.read() as connection:
         records = log.records(
             connection,
@@ -85,6 +94,15 @@ def list_records(
         for row in records[:limit]
     ]
     return {"items": items, "next_cursor": str(items[-1]["seq"]) if len(records) > limit else None}
+
+
+def _require_run(request: Request, run: str | None) -> None:
+    """Raise HTTPException unless the records are of one run that the caller may see."""
+    if run is None:
+        require_everywhere(request, Role.VIEWER)
+        return
+    with parts_of(request).database.read() as connection:
+        require_on(request, Role.VIEWER, subjects_by_run(connection, [run]).get(run, Subject()))
 
 
 @router.get("/verify", openapi_extra=require_role(Role.VIEWER), responses=_VERIFIED)

@@ -11,8 +11,8 @@ from receiver.api.params import Account, AccountField, Region, RegionField, Text
 from receiver.api.parts import parts_of, the_place
 from receiver.controls import changes
 from receiver.controls.records import Change
-from receiver.http.access.auth import GuardedRoute, caller, require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.auth import GuardedRoute, caller, require_on, require_role
+from receiver.http.access.callers import Role, Subject
 from receiver.http.openapi import answers
 from receiver.runtime.rfc3339 import DAY_S, rfc3339
 
@@ -57,6 +57,7 @@ _CREATED = answers(ChangeView, "The change.", 201)
 def announce_change(request: Request, body: ChangeBody) -> dict[str, Any]:
     """Announce a deploy or another change, now or within the last day."""
     parts, place = parts_of(request), the_place(request, body.account, body.region)
+    require_on(request, Role.OPERATOR, Subject(account=place.account, service=body.asg))
     now = parts.clock()
     at = body.at.timestamp() if body.at else now
     if not now - DAY_S <= at <= now + _AHEAD_S:

@@ -1,43 +1,38 @@
 """The kill switch and the cooldowns."""
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
 import structlog
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, Field
 
-from actions.audit import log
 from actions.audit.archive import ArchiveError
 from actions.audit.signed_heads import KeyFileError
-from actions.execution import claims, kill_switch
+from actions.execution import kill_switch
 from actions.execution.kill_switch import Switch
 from actions.place import HOME, Place
 from receiver.api.audit import HEADS_UNREADABLE
 from receiver.api.params import (
-    INSTANCE,
     Account,
     AccountField,
     Comment,
-    Cursor,
-    Id,
-    Limit,
-    Page,
     Region,
     RegionField,
-    TargetPath,
     Time,
-    Why,
 )
-from receiver.api.parts import parts_of, require_known, the_place
-from receiver.http.access.auth import GuardedRoute, caller, require_role
-from receiver.http.access.tokens import Role, Token
+from receiver.api.parts import parts_of, require_known
+from receiver.http.access.auth import (
+    GuardedRoute,
+    caller,
+    caller_of,
+    require_on,
+    require_role,
+)
+from receiver.http.access.callers import Role, Subject
 from receiver.http.openapi import answers
-from receiver.http.problems import documented
 from receiver.runtime.rfc3339 import rfc3339
 
-# Between the parts of a cursor.
-_CURSOR = "/"
 _log = structlog.get_logger()
 router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["control"])
 
@@ -77,28 +72,7 @@ class SwitchView(BaseModel):
     changed_at: Time
 
 
-class CooldownView(BaseModel):
-    """A cooldown; while `held` a run has the claim on the target, otherwise it ends at `until`."""
-
-    target: str = Field(examples=[INSTANCE])
-    account: AccountField
-    region: RegionField
-    run: Id
-    held: bool
-    until: Time
-
-
-class CooldownPage(Page):
-    items: list[CooldownView]
-
-
-class CooldownEnded(BaseModel):
-    target: str = Field(examples=[INSTANCE])
-
-
 _SWITCH = answers(SwitchView, "The state of the kill switch.")
-_ENDED = answers(CooldownEnded, "The cooldown has ended.") | documented(HTTPStatus.NOT_FOUND)
-_COOLDOWNS = answers(CooldownPage, "A page of cooldowns, by target.")
 
 
 @router.post("/pause", openapi_extra=require_role(Role.OPERATOR), responses=_SWITCH)
@@ -108,6 +82,7 @@ def pause(request: Request, body: Pause) -> dict[str, Any]:
     Steps already taken are still verified and, if needed, rolled back; people are still notified.
     An admin's pause of `everything` also stops rollbacks and escalations, until a person resumes.
     """
+    require_on(request, Role.OPERATOR, Subject(account=body.account))
     if body.everything:
         _require_admin(request, "only the role admin may pause everything")
     if body.account or body.region:
@@ -129,6 +104,7 @@ def resume(request: Request, body: Resume) -> dict[str, Any]:
     If the service paused itself because its records cannot be trusted (`distrusted`), this call
     also accepts the records as they are, and needs the role admin.
     """
+    require_on(request, Role.OPERATOR, Subject(account=body.account))
     if body.account or body.region:
         return _set_paused_at(request, body, paused=False)
     parts = parts_of(request)
@@ -144,72 +120,8 @@ def resume(request: Request, body: Resume) -> dict[str, Any]:
     return _switch_view(request, state)
 
 
-@router.get("/cooldowns", openapi_extra=require_role(Role.VIEWER), responses=_COOLDOWNS)
-def list_cooldowns(
-    request: Request,
-    *,
-    account: Annotated[Account | None, Query()] = None,
-    region: Annotated[Region | None, Query()] = None,
-    limit: Limit = 1000,
-    cursor: Cursor | None = None,
-) -> dict[str, Any]:
-    """Targets under a run's claim or under a cooldown."""
-    parts = parts_of(request)
-    # A group's name may have spaces, an account and a region have none.
-    after = [*(cursor or "").rsplit(_CURSOR, 2), "", ""][:3]
-    with parts.database.read() as connection:
-        active = claims.list_active(
-            connection,
-            parts.clock(),
-            within=Place(account or "", region or ""),
-            after=(after[0], after[1], after[2]),
-            limit=limit + 1,
-        )
-    items = [
-        {
-            "target": claim.target,
-            "account": claim.place.account or None,
-            "region": claim.place.region or None,
-            "run": claim.run_id,
-            "held": claim.held,
-            "until": rfc3339(claim.cooldown_until),
-        }
-        for claim in active[:limit]
-    ]
-    last = active[limit - 1] if len(active) > limit else None
-    following = _CURSOR.join((last.target, *vars(last.place).values())) if last else None
-    return {"items": items, "next_cursor": following}
-
-
-@router.delete("/cooldowns/{target}", openapi_extra=require_role(Role.OPERATOR), responses=_ENDED)
-def clear_cooldown(
-    request: Request,
-    target: TargetPath,
-    comment: Why | None = None,
-    account: Annotated[Account | None, Query()] = None,
-    region: Annotated[Region | None, Query()] = None,
-) -> dict[str, Any]:
-    """End a target's cooldown. A target under a run's claim stays claimed.
-
-    With several accounts or regions, the target's own are needed.
-    """
-    place, parts = the_place(request, account, region), parts_of(request)
-    now = parts.clock()
-    with parts.database.write() as connection:
-        ended = claims.clear_cooldown(connection, place, target, now)
-        if ended:
-            named = {name: value for name, value in vars(place).items() if value}
-            detail = {"target": target, **named, "comment": comment}
-            event = log.Event(actor=caller(request), event="cooldown_ended", detail=detail)
-            log.append(connection, now, event)
-    if not ended:
-        raise HTTPException(HTTPStatus.NOT_FOUND, "the target has no cooldown to end")
-    return {"target": target}
-
-
 def _require_admin(request: Request, detail: str) -> None:
-    token: Token = request.state.token
-    if not token.role.may(Role.ADMIN):
+    if not caller_of(request).may_everywhere(Role.ADMIN):
         raise HTTPException(HTTPStatus.FORBIDDEN, detail)
 
 

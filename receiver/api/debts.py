@@ -8,9 +8,9 @@ from pydantic import BaseModel, Field
 from actions.execution import debts
 from actions.execution.debts import Debt, DebtState
 from receiver.api.params import AccountField, Cursor, Id, Limit, Page, RegionField, Time
-from receiver.api.parts import parts_of
+from receiver.api.parts import may_see_runs, parts_of
 from receiver.http.access.auth import GuardedRoute, require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.http.openapi import answers
 from receiver.runtime.rfc3339 import rfc3339
 
@@ -46,7 +46,9 @@ def list_debts(
 ) -> dict[str, Any]:
     """What runs have lent or must roll back, until AWS shows that it is given back."""
     with parts_of(request).database.read() as connection:
-        views = [_view(debt) for debt in debts.list_open(connection)]
+        owed = debts.list_open(connection)
+        shown = may_see_runs(request, connection, {debt.run_id for debt in owed})
+    views = [_view(debt) for debt in owed if debt.run_id in shown]
     names = [view["id"] for view in views]
     first = names.index(cursor) + 1 if cursor in names else 0
     items = views[first : first + limit]

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from receiver.api.parts import parts_of
 from receiver.http.access.auth import GuardedRoute, require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
 
@@ -86,6 +86,6 @@ router.add_api_route(
     response_model=None,
     response_class=Response,
     responses=_TEXT,
-    openapi_extra=require_role(Role.VIEWER),
+    openapi_extra=require_role(Role.VIEWER, everything=True),
     route_class_override=GuardedRoute,
 )

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from receiver.api.parts import parts_of
 from receiver.http.access.auth import GuardedRoute, require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.http.openapi import answers
 
 router = APIRouter(prefix="/api/v1/model", route_class=GuardedRoute, tags=["model"])

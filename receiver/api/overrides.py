@@ -1,5 +1,6 @@
 """Overrides, in the form of Alertmanager's silences: hold alerts, or only observe them."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Self
 
@@ -20,8 +21,14 @@ from receiver.api.params import Cursor, Id, Limit, Page, RunId, Text, Time, Why
 from receiver.api.parts import parts_of
 from receiver.controls import overrides
 from receiver.controls.records import Effect, Override
-from receiver.http.access.auth import GuardedRoute, caller, require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.auth import (
+    GuardedRoute,
+    caller,
+    caller_of,
+    require_on,
+    require_role,
+)
+from receiver.http.access.callers import Role, Subject
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.playbooks.matchers import Matcher
@@ -66,6 +73,7 @@ _EXAMPLE: JsonDict = {
     "comment": "migration",
 }
 _DURATION_MAX_S = 366 * DAY_S
+_CURRENT_MOST = 100_000
 
 
 class MatcherBody(BaseModel):
@@ -125,8 +133,9 @@ def list_overrides(
     parts = parts_of(request)
     with parts.database.read() as connection:
         current = overrides.list_current(connection, parts.clock(), before=cursor, limit=limit + 1)
-    items = [_view(override) for override in current[:limit]]
-    return {"items": items, "next_cursor": items[-1]["id"] if len(current) > limit else None}
+    page = current[:limit]
+    items = [_view(override) for override in page if _may_see(request, override)]
+    return {"items": items, "next_cursor": page[-1].id if len(current) > limit else None}
 
 
 @router.post(
@@ -138,6 +147,11 @@ def list_overrides(
 def create_override(request: Request, body: OverrideBody) -> dict[str, Any]:
     """Hold alerts, only observe them, or ask first, for a period."""
     parts = parts_of(request)
+    require_on(
+        request,
+        Role.OPERATOR,
+        _subject_of([matcher.matcher() for matcher in body.matchers]),
+    )
     now = parts.clock()
     ends_at = body.ends_at.timestamp()
     if not now < ends_at <= now + _DURATION_MAX_S:
@@ -164,6 +178,8 @@ def end_override(
 ) -> dict[str, Any]:
     """End an override now."""
     parts = parts_of(request)
+    if not caller_of(request).may_everywhere(Role.OPERATOR):
+        _require_on(request, override_id)
     with parts.database.write() as connection:
         ended = overrides.end(
             connection, override_id, caller(request), parts.clock(), comment=comment
@@ -171,6 +187,31 @@ def end_override(
     if not ended:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such current or future override")
     return {"id": override_id}
+
+
+def _subject_of(matchers: Sequence[Matcher]) -> Subject:
+    """The account and the group to which all alerts of an override belong."""
+    named = {
+        matcher.name: matcher.value
+        for matcher in matchers
+        if matcher.is_equal and not matcher.is_regex
+    }
+    return Subject(account=named.get("account"), service=named.get("asg"))
+
+
+def _may_see(request: Request, override: Override) -> bool:
+    """Whether it is of the caller's services, or of nobody's in particular."""
+    subject = _subject_of(override.matchers)
+    return subject == Subject() or caller_of(request).may_on(Role.VIEWER, subject)
+
+
+def _require_on(request: Request, override_id: str) -> None:
+    parts = parts_of(request)
+    with parts.database.read() as connection:
+        current = overrides.list_current(connection, parts.clock(), limit=_CURRENT_MOST)
+    found = [override for override in current if override.id == override_id]
+    for override in found:
+        require_on(request, Role.OPERATOR, _subject_of(override.matchers))
 
 
 def _view(override: Override) -> dict[str, Any]:

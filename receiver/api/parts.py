@@ -1,11 +1,12 @@
 """The parts of the service that the API and the console use."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
 from fastapi import HTTPException, Request
 from prometheus_client import CollectorRegistry
+from sqlalchemy import Connection
 
 from actions.place import Place
 from receiver.audit.continuity import Continuity
@@ -16,8 +17,12 @@ from receiver.db.leader_election import Leadership
 from receiver.evidence.accounts.readers import AwsReaders
 from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.http.access.auth import caller_of, require_on
+from receiver.http.access.callers import Role
 from receiver.playbooks.loader import Playbooks
 from receiver.runs.manual_runs import ManualRuns
+from receiver.runs.queries import listing
+from receiver.runs.subjects import subjects_by_run, subjects_of
 from receiver.settings import Settings
 from receiver.watch.scores import Scores
 from receiver.webhook.inbox import Inbox
@@ -68,6 +73,30 @@ class Parts(Protocol):
 def parts_of(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
+
+
+def may_see_runs(
+    request: Request, connection: Connection, run_ids: Collection[str]
+) -> frozenset[str]:
+    """Those of the runs that the caller may see."""
+    who = caller_of(request)
+    if who.may_everywhere(Role.VIEWER):
+        return frozenset(run_ids)
+    subjects = subjects_by_run(connection, run_ids)
+    return frozenset(
+        run_id for run_id, subject in subjects.items() if who.may_on(Role.VIEWER, subject)
+    )
+
+
+def require_on_run(request: Request, run_id: str, needed: Role) -> None:
+    """Raise HTTPException unless the caller's role extends to the run, if there is one."""
+    if caller_of(request).may_everywhere(needed):
+        return
+    parts = parts_of(request)
+    with parts.inbox.database.read() as inbox, parts.database.read() as connection:
+        run = listing.get(connection, inbox, run_id)
+    if run is not None:
+        require_on(request, needed, *subjects_of(run))
 
 
 def require_known(request: Request, account: str | None, region: str | None) -> Place:

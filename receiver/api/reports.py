@@ -13,7 +13,7 @@ from actions.audit.signed_heads import KeyFileError
 from receiver.api.audit import HEADS_UNREADABLE
 from receiver.api.parts import Parts, parts_of
 from receiver.http.access.auth import GuardedRoute, require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.http.openapi import answers
 from receiver.reports.figures import availability
 from receiver.reports.report import ReportInput, make_report, query_number
@@ -61,7 +61,7 @@ _DAYS_30_S = 30 * DAY_S
 _REPORT = answers(Report, "The report.")
 
 
-@router.get("", openapi_extra=require_role(Role.VIEWER), responses=_REPORT)
+@router.get("", openapi_extra=require_role(Role.VIEWER, everything=True), responses=_REPORT)
 def show_report(
     request: Request,
     *,

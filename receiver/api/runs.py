@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import Field, StringConstraints
 
+from actions.aws.instances import INSTANCE_ID
 from actions.evidence import EvidenceError
 from actions.execution import ledger
 from receiver.api.params import (
@@ -15,10 +16,16 @@ from receiver.api.params import (
     Comment,
     RunId,
 )
-from receiver.api.parts import parts_of
+from receiver.api.parts import parts_of, require_on_run
 from receiver.api.run_schema import CommandedRun, RunPage, RunQuery, Start, WholeRun
-from receiver.http.access.auth import GuardedRoute, caller, require_role
-from receiver.http.access.tokens import Role, Token
+from receiver.http.access.auth import (
+    GuardedRoute,
+    caller,
+    caller_of,
+    require_on,
+    require_role,
+)
+from receiver.http.access.callers import Role, Subject
 from receiver.http.openapi import answers
 from receiver.http.problems import ProblemError, documented
 from receiver.runs import store
@@ -26,6 +33,7 @@ from receiver.runs.manual_runs import NotPossibleError
 from receiver.runs.model import RunRequest
 from receiver.runs.queries import listing
 from receiver.runs.queries.search import RunFilter
+from receiver.runs.subjects import subjects_of
 from receiver.runs.views import run_view
 from receiver.workflow.approvals import (
     Answer,
@@ -84,6 +92,7 @@ def find_runs(
         since=query.since.timestamp() if query.since else None,
         until=query.until.timestamp() if query.until else None,
         among=among,
+        scopes=caller_of(request).scopes(Role.VIEWER),
     )
     with parts.inbox.database.read() as inbox, parts.database.read() as connection:
         runs = listing.list_runs(
@@ -109,14 +118,17 @@ def start_run(request: Request, response: Response, body: Start) -> dict[str, An
     A dry run is decided at once and ends in `observed` or `refused`; its gates and plan show what
     a real run would do.
     """
-    parts = parts_of(request)
-    token: Token = request.state.token
+    parts, who = parts_of(request), caller_of(request)
+    # The group of an instance is known only once it is decided on.
+    service = None if INSTANCE_ID.match(body.target) else body.target
+    asked = Subject(account=body.account, service=service, playbook=body.playbook)
+    require_on(request, Role.OPERATOR, asked)
     try:
         run_id = parts.manual_runs.start(
             RunRequest(
-                by=token.name,
-                person=token.person,
-                role=str(token.role),
+                by=who.name,
+                person=who.person,
+                role=str(who.role),
                 comment=body.comment,
                 playbook=body.playbook,
                 target=body.target,
@@ -141,6 +153,7 @@ def show_run(request: Request, run_id: RunId) -> dict[str, Any]:
         caused = store.caused_by(connection, run_id)
     if run is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such run")
+    require_on(request, Role.VIEWER, *subjects_of(run))
     return run_view(run, steps.get(run_id, ())) | {"evidence": run.evidence, "caused": caused}
 
 
@@ -151,6 +164,7 @@ def show_run(request: Request, run_id: RunId) -> dict[str, Any]:
 )
 def show_capture(request: Request, run_id: RunId, name: CaptureName) -> Response:
     """What was captured of the target before a step, as it was archived."""
+    require_on_run(request, run_id, Role.OPERATOR)
     evidence = parts_of(request).lifecycle.step_runner.executor.evidence
     kept = [
         item for capture in show_run(request, run_id)["captures"] for item in capture["objects"]
@@ -177,8 +191,8 @@ def approve(
 
     202: the run still waits, for one more person (`plan.approvals`) or for the end of a pause.
     """
-    token: Token = request.state.token
-    command = partial(_commands(request).approve, plan=body.plan, person=token.person)
+    person = caller_of(request).person
+    command = partial(_commands(request).approve, plan=body.plan, person=person)
     return _apply(request, run_id, body, command, response)
 
 
@@ -225,6 +239,7 @@ def _apply(
     command: Callable[[str, str, str], Answer],
     response: Response | None = None,
 ) -> dict[str, Any]:
+    require_on_run(request, run_id, Role.OPERATOR)
     try:
         answer = command(run_id, caller(request), body.comment)
     except NoSuchRunError:

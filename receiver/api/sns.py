@@ -13,7 +13,7 @@ from actions.aws.errors import classify
 from receiver.api.params import Comment, Page, Time
 from receiver.api.parts import parts_of
 from receiver.http.access.auth import GuardedRoute, caller, require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.runtime.rfc3339 import rfc3339
@@ -39,7 +39,9 @@ _CONFIRMED = answers(SubscriptionView, "The subscription is confirmed: SNS deliv
 _ERRORS = documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
 
-@router.get("/subscriptions", openapi_extra=require_role(Role.ADMIN), responses=_PAGE)
+@router.get(
+    "/subscriptions", openapi_extra=require_role(Role.ADMIN, everything=True), responses=_PAGE
+)
 def list_subscriptions(request: Request) -> dict[str, Any]:
     """Subscriptions to allowed topics that wait for a confirmation."""
     waiting = parts_of(request).subscriptions.list_waiting()
@@ -48,7 +50,7 @@ def list_subscriptions(request: Request) -> dict[str, Any]:
 
 @router.post(
     "/subscriptions/{subscription_id}/confirm",
-    openapi_extra=require_role(Role.ADMIN),
+    openapi_extra=require_role(Role.ADMIN, everything=True),
     responses=_CONFIRMED | _ERRORS,
 )
 def confirm_subscription(

@@ -10,21 +10,21 @@ from functools import partial
 
 from actions.audit.log import Origin, coming_from
 from actions.execution import kill_switch, ledger
+from receiver.chat.lines import DIGEST_LEAST, failed_gate, summary
 from receiver.chat.parts import Parts
 from receiver.chat.users import ChatUser
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.runs import store
-from receiver.runs.model import IN_FLIGHT, GuardResult, Mark, Run, State
+from receiver.runs.model import IN_FLIGHT, Mark, Run, State
 from receiver.runs.queries import listing, search
 from receiver.runs.queries.search import RunFilter
+from receiver.runs.subjects import subjects_of
 from receiver.runtime.redaction import plain
 from receiver.runtime.rfc3339 import rfc3339
 from receiver.workflow.approvals import Answer, NoSuchRunError, NotAllowedError, NotNowError
 
 _AWAITING_MOST, _LATEST_MOST = 10, 10
 _COMMENT_CHARS_MOST = 1000
-# The chat shows this many characters of a plan's digest; they suffice to name the plan.
-_DIGEST_LEAST = 8
 HELP = """status: whether actions are paused, and the runs that await approval
 runs: the latest runs
 why RUN: the state of a run, and the reason
@@ -98,7 +98,8 @@ class ChatCommands:
         """Approve or deny by a button, only for the plan with this digest."""
         commands = self.parts.commands
         intervene = commands.approve if approve else commands.deny
-        command = self._intervention(partial(intervene, plan=digest))
+        person = request.user.caller.person
+        command = self._intervention(partial(intervene, plan=digest, person=person))
         text = f"{run_id} by a button in the chat"
         return self._run_command(request, Role.OPERATOR, command, text)
 
@@ -124,12 +125,15 @@ class ChatCommands:
             "mark": (Role.OPERATOR, self._feedback),
         }
 
-    def _status(self, _: ChatRequest, __: str) -> Reply:
+    def _status(self, request: ChatRequest, _: str) -> Reply:
+        scopes = request.user.caller.scopes(Role.VIEWER)
         with self.parts.database.read() as connection:
             state = kill_switch.read_switch(connection)
             in_flight = store.count(connection, IN_FLIGHT)
             awaiting = search.list_runs(
-                connection, RunFilter(state=State.AWAITING_APPROVAL), limit=_AWAITING_MOST
+                connection,
+                RunFilter(state=State.AWAITING_APPROVAL, scopes=scopes),
+                limit=_AWAITING_MOST,
             )
         lines = ["The state of the kill switch is unknown, so no step is sent."]
         if state is not None and state.paused:
@@ -138,28 +142,30 @@ class ChatCommands:
         elif state is not None:
             lines = [f"Running, mode {self.parts.settings.mode}"]
         lines += [f"{in_flight} runs in flight, {len(awaiting)} await approval"]
-        return Reply("\n".join([*lines, *map(_line, awaiting)]), tuple(awaiting))
+        return Reply("\n".join([*lines, *map(summary, awaiting)]), tuple(awaiting))
 
-    def _latest(self, _: ChatRequest, __: str) -> Reply:
+    def _latest(self, request: ChatRequest, _: str) -> Reply:
         parts = self.parts
+        seen = RunFilter(scopes=request.user.caller.scopes(Role.VIEWER))
         with parts.inbox.database.read() as inbox, parts.database.read() as connection:
-            latest = listing.list_runs(connection, inbox, limit=_LATEST_MOST)
-        return Reply("\n".join(map(_line, latest)) or "There are no runs.")
+            latest = listing.list_runs(connection, inbox, seen, limit=_LATEST_MOST)
+        return Reply("\n".join(map(summary, latest)) or "There are no runs.")
 
-    def _why(self, _: ChatRequest, text: str) -> Reply:
-        run = self._run(text.partition(" ")[0].upper())
+    def _why(self, request: ChatRequest, text: str) -> Reply:
+        run = self._run(request, text.partition(" ")[0].upper(), Role.VIEWER)
         if run is None:
             raise NoSuchRunError
         with self.parts.database.read() as connection:
             steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
-        lines = [_line(run), plain(run.outcome or "")]
+        lines = [summary(run), plain(run.outcome or "")]
         lines += [plain(reason.text) for reason in run.verdict.contributions] if run.verdict else []
-        lines += [_stop(gate, run.outcome) for gate in run.gates if not gate.passed]
+        lines += [failed_gate(gate, run.outcome) for gate in run.gates if not gate.passed]
         lines += [f"{step.action} on {step.target}: {step.outcome or step.stage}" for step in steps]
         awaiting = (run,) if run.state is State.AWAITING_APPROVAL else ()
         return Reply("\n".join(filter(None, lines)), awaiting)
 
-    def _ask(self, _: ChatRequest, text: str) -> Reply:
+    def _ask(self, request: ChatRequest, text: str) -> Reply:
+        _require_everywhere(request, Role.VIEWER)
         if self.ask is None:
             raise _RefusedError(
                 "The assistant is off: set SMARTCLOUDOPS_ASK_URL and SMARTCLOUDOPS_ASK_MODEL."
@@ -169,6 +175,7 @@ class ChatCommands:
         return Reply(self.ask(text))
 
     def _switch(self, request: ChatRequest, text: str, *, paused: bool) -> Reply:
+        _require_everywhere(request, Role.OPERATOR)
         with self.parts.database.write() as connection:
             why = kill_switch.why_distrusted(connection)
             if why is not None and not paused:
@@ -185,6 +192,7 @@ class ChatCommands:
     def _intervention(self, intervene: Callable[[str, str, str], Answer]) -> _Command:
         def command(request: ChatRequest, text: str) -> Reply:
             run_id, _, comment = text.partition(" ")
+            self._run(request, run_id.upper(), Role.OPERATOR)
             answer = intervene(run_id.upper(), request.user.name, _comment(comment))
             return Reply(f"Run {plain(run_id.upper())}: {answer.text}")
 
@@ -196,15 +204,15 @@ class ChatCommands:
         def command(request: ChatRequest, text: str) -> Reply:
             run_id, _, rest = text.partition(" ")
             given, _, comment = rest.strip().partition(" ")
-            if len(given) < _DIGEST_LEAST or set(given.lower()) - set(string.hexdigits):
+            if len(given) < DIGEST_LEAST or set(given.lower()) - set(string.hexdigits):
                 raise _RefusedError(
                     "Which plan? The command is approve RUN PLAN COMMENT, or deny; `why RUN` shows "
                     "the plan."
                 )
-            run = self._run(run_id.upper())
+            run = self._run(request, run_id.upper(), Role.OPERATOR)
             plan = run.plan.digest if run and run.plan else ""
             digest = plan if plan.startswith(given.lower()) else given.lower()
-            of_plan = partial(intervene, plan=digest)
+            of_plan = partial(intervene, plan=digest, person=request.user.caller.person)
             return self._intervention(of_plan)(request, f"{run_id} {comment}")
 
         return command
@@ -214,15 +222,25 @@ class ChatCommands:
         mark, _, comment = rest.strip().partition(" ")
         if mark not in set(Mark):
             raise _RefusedError("Right or wrong? The command is mark RUN right|wrong COMMENT.")
+        self._run(request, run_id.upper(), Role.OPERATOR)
         self.parts.commands.mark(
             run_id.upper(), request.user.name, _comment(comment), right=mark == Mark.RIGHT
         )
         return Reply(f"Marked as {mark}: run {plain(run_id.upper())}")
 
-    def _run(self, run_id: str) -> Run | None:
-        parts = self.parts
+    def _run(self, request: ChatRequest, run_id: str, needed: Role) -> Run | None:
+        """The run, if there is one and the user's role extends to it."""
+        parts, who = self.parts, request.user.caller
         with parts.inbox.database.read() as inbox, parts.database.read() as connection:
-            return listing.get(connection, inbox, run_id)
+            run = listing.get(connection, inbox, run_id)
+        if run and not all(who.may_on(needed, subject) for subject in subjects_of(run)):
+            raise _RefusedError(f"Your role {needed} does not extend to this run.")
+        return run
+
+
+def _require_everywhere(request: ChatRequest, needed: Role) -> None:
+    if not request.user.caller.may_everywhere(needed):
+        raise _RefusedError(f"This requires the role {needed} for all services.")
 
 
 def _comment(text: str) -> str:
@@ -230,17 +248,3 @@ def _comment(text: str) -> str:
     if not comment:
         raise _RefusedError("A comment is required: say why.")
     return comment
-
-
-def _stop(gate: GuardResult, told: str | None) -> str:
-    return f"stopped at gate {gate.name}{'' if gate.detail == told else f': {plain(gate.detail)}'}"
-
-
-def _line(run: Run) -> str:
-    """A summary without any text of the alert."""
-    action = f", {run.plan.action}" if run.plan else ""
-    if run.plan and run.state is State.AWAITING_APPROVAL:
-        action += f" (plan {run.plan.digest[:_DIGEST_LEAST]}, {len(run.approvals)} approved)"
-    reason = f" ({run.refusal})" if run.refusal else ""
-    target = plain(run.target or "no target")
-    return f"{run.id} {run.state}{reason}: {run.playbook or 'no playbook'} on {target}{action}"

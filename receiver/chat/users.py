@@ -4,20 +4,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Caller, Door, Grant, Role, ScopeFields
 
 
 class ChatUsersError(Exception):
     """The file of chat users is unusable; the message names the file and the problem."""
 
 
-class ChatUser(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+_Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._@+-]{1,64}$")]
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._@-]{1,64}$")]
+
+class ChatUser(ScopeFields):
+    """A user; `person` is the name at other doors, if it differs from `name`."""
+
+    name: _Name
     role: Role
+    person: _Name | None = None
+
+    @property
+    def caller(self) -> Caller:
+        return Caller(
+            name=self.name,
+            person=self.person or self.name,
+            door=Door.CHAT,
+            grants=(Grant(role=self.role, scope=self.scope),),
+        )
 
 
 _Key = Annotated[str, StringConstraints(pattern=r"^[a-z]+:[A-Za-z0-9._@/-]{1,128}$")]

@@ -32,6 +32,7 @@ from receiver.notify.tails import TracingError
 from receiver.playbooks.loader import InvalidFilesError
 from receiver.runtime import log_setup
 from receiver.settings import Settings, SettingsError
+from receiver.sso.sign_on import make_sign_on
 from receiver.system import build
 
 _UNUSABLE = (
@@ -62,6 +63,7 @@ def serve() -> None:
         channels = Channels(alertmanager.connect(loaded), loaded.notify_file)
         service = build(loaded, playbooks, Edges(channels=channels))
         chat_routes = make_chat(loaded, service, http)
+        sso = make_sign_on(loaded, service.database, http, service.clock)
         log_setup.configure(loaded.log_format, loaded.log_level, _secrets(loaded))
         options = server.options(loaded, service.metrics.http.count_refused)
         # Prepared before the port is bound, so that every accepted connection gets an answer.
@@ -79,7 +81,7 @@ def serve() -> None:
     # Loaded modules are never freed: garbage collection among them would delay deliveries.
     gc.collect()
     gc.freeze()
-    config = uvicorn.Config(app(service, api_tokens, chat_routes), **options)
+    config = uvicorn.Config(app(service, api_tokens, chat_routes, sso), **options)
     listener, sockets = server.make_server(config)
     # uvicorn repeats the signal that ended it.
     with suppress(KeyboardInterrupt):
@@ -88,7 +90,12 @@ def serve() -> None:
 
 def _secrets(loaded: Settings) -> list[str]:
     """The values of configured secrets, which the log redacts."""
-    files = (loaded.slack_secret_file, loaded.chat_secret_file, loaded.ask_key_file)
+    files = (
+        loaded.slack_secret_file,
+        loaded.chat_secret_file,
+        loaded.ask_key_file,
+        loaded.oidc_client_secret_file,
+    )
     secrets = [read_secret(file) for file in files if file is not None]
     for file, url in (
         (loaded.prometheus_file, loaded.prometheus_url),

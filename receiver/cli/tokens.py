@@ -12,7 +12,8 @@ from receiver.cli.durations import Duration
 from receiver.cli.errors import BadInputError
 from receiver.cli.output import echo
 from receiver.http.access import tokens
-from receiver.http.access.tokens import Role, TokensError
+from receiver.http.access.callers import Role, Scope
+from receiver.http.access.tokens import TokensError
 from receiver.settings import SettingsError
 
 
@@ -30,11 +31,36 @@ def token() -> None:
     help="Validity of the token, such as 90d or 12h; default: until revoked.",
 )
 @click.option("--person", help="The person who holds the token, if NAME is not the person's name.")
-def token_create(role: str, name: str, ttl: float | None, person: str | None) -> None:
+@click.option("--service", "services", multiple=True, help="Only this group, or web-*; repeatable.")
+@click.option("--playbook", "playbooks", multiple=True, help="Only this playbook; repeatable.")
+@click.option("--account", "accounts", multiple=True, help="Only this account; repeatable.")
+@click.option(
+    "--break-glass",
+    is_flag=True,
+    help="For --person while the identity provider is away; each use is on record.",
+)
+def token_create(
+    role: str,
+    name: str,
+    ttl: float | None,
+    person: str | None,
+    *,
+    break_glass: bool,
+    **limits: tuple[str, ...],
+) -> None:
     """Add a token to SMARTCLOUDOPS_TOKENS_FILE and print it; it cannot be shown again."""
     expires_at = None if ttl is None else time.time() + ttl
     with _tokens_file() as path:
-        echo(tokens.create(path, Role(role), name, expires_at=expires_at, owner=person))
+        secret = tokens.create(
+            path,
+            Role(role),
+            name,
+            expires_at=expires_at,
+            owner=person,
+            scope=Scope(**{part: names or None for part, names in limits.items()}),
+            break_glass=break_glass,
+        )
+    echo(secret)
 
 
 @token.command("list")
@@ -47,7 +73,10 @@ def token_list() -> None:
         if entry.expires_at is not None:
             label = "until" if entry.valid(time.time()) else "expired"
             validity = f"{label} {entry.expires_at:%FT%TZ}"
-        echo(f"{entry.name}  {entry.role}  {validity}")
+        marks = ["  break-glass"] if entry.break_glass else []
+        limits = {part: names for part, names in vars(entry.scope).items() if names}
+        marks += [f"  {part}: {', '.join(names)}" for part, names in limits.items()]
+        echo(f"{entry.name}  {entry.role}  {validity}{''.join(marks)}")
 
 
 @token.command("revoke")

@@ -10,16 +10,15 @@ from receiver.console import (
     login,
     model_page,
     playbook_page,
+    session_page,
+    sso_login,
 )
 from receiver.console.home import page as home_page
 from receiver.console.home.overview import Overview
 from receiver.console.runs import list_page, run_actions, run_page
-from receiver.console.sessions import Sessions
-from receiver.http.access.tokens import Tokens
 
 
-def install(app: FastAPI, parts: Parts, tokens: Tokens) -> None:
-    app.state.sessions = Sessions(database=parts.database, tokens=tokens, clock=parts.clock)
+def install(app: FastAPI, parts: Parts) -> None:
     app.state.overview = Overview(parts=parts)
     app.state.group_reads = group_page.GroupReads()
     app.state.login_rate = login.login_rate()
@@ -34,6 +33,7 @@ def install(app: FastAPI, parts: Parts, tokens: Tokens) -> None:
         playbook_page,
         model_page,
         audit_page,
+        session_page,
     )
-    for router in (login.open_router, *(page.router for page in pages)):
+    for router in (login.open_router, sso_login.router, *(page.router for page in pages)):
         app.include_router(router)

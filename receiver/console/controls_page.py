@@ -9,14 +9,14 @@ import re2
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
-from receiver.api import control, debts, overrides, sns
+from receiver.api import control, cooldowns, debts, overrides, sns
 from receiver.api.params import Comment, RunId
 from receiver.api.parts import parts_of, require_known
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
 from receiver.controls.records import Effect
-from receiver.http.access.auth import require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.auth import caller_of, require_role
+from receiver.http.access.callers import Role
 from receiver.playbooks.matchers import MatcherError, parse
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
@@ -28,12 +28,12 @@ _MATCHER = re2.compile(r'(?:[^",\n]|"(?:[^"\\]|\\.)*"?)+')
 
 @router.get("/controls", openapi_extra=require_role(Role.VIEWER))
 def show_controls(request: Request) -> Response:
-    is_admin = request.state.token.role.may(Role.ADMIN)
+    is_admin = caller_of(request).may_everywhere(Role.ADMIN)
     return render_page(
         request,
         "controls.html",
         overrides=overrides.list_overrides(request)["items"],
-        cooldowns=control.list_cooldowns(request)["items"],
+        cooldowns=cooldowns.list_cooldowns(request)["items"],
         debts=debts.list_debts(request)["items"],
         subscriptions=sns.list_subscriptions(request)["items"] if is_admin else [],
         effects=list(Effect),
@@ -87,12 +87,13 @@ def end_cooldown(request: Request) -> Response:
     if not target.isprintable():
         raise HTTPException(HTTPStatus.NOT_FOUND, "Unknown target.")
     comment = _comment(request).comment
-    control.clear_cooldown(request, target[:_TARGET_MOST], comment, **_place(request))
+    cooldowns.clear_cooldown(request, target[:_TARGET_MOST], comment, **_place(request))
     return _redirect("/controls")
 
 
 @router.post(
-    "/controls/subscriptions/{subscription_id}/confirm", openapi_extra=require_role(Role.ADMIN)
+    "/controls/subscriptions/{subscription_id}/confirm",
+    openapi_extra=require_role(Role.ADMIN, everything=True),
 )
 def confirm_subscription(request: Request, subscription_id: sns.SubscriptionId) -> Response:
     sns.confirm_subscription(request, subscription_id, _comment(request))

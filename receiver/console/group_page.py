@@ -1,6 +1,6 @@
 """The page of an Auto Scaling group: members, health, holds, budget, and its runs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Request, Response
@@ -18,8 +18,8 @@ from receiver.console.matchers import equal_matchers
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
 from receiver.evidence.aws.reads import AwsAnswer
-from receiver.http.access.auth import require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.auth import caller_of, require_on, require_role
+from receiver.http.access.callers import Role, Subject
 from receiver.runs.queries import stats
 from receiver.runtime.cache import BoundedCache
 from receiver.runtime.rfc3339 import rfc3339
@@ -45,8 +45,9 @@ def show_group(request: Request, name: _Name) -> Response:
     if not GROUP_NAME.fullmatch(name):
         raise HTTPException(404, "There is no such page.")
     parts, now = parts_of(request), parts_of(request).clock()
+    places = _seen_places(request, parts, name)
     reads: GroupReads = request.app.state.group_reads
-    answers = {place: reads.read(parts, place, name) for place in parts.places}
+    answers = {place: reads.read(parts, place, name) for place in places}
     found = {place: answer.value for place, answer in answers.items() if answer.value}
     with parts.database.read() as connection:
         days = stats.count_by_day(connection, now, _DAYS, group=name)
@@ -73,6 +74,16 @@ def show_group(request: Request, name: _Name) -> Response:
         runs=listed,
         matchers=equal_matchers({"asg": name}),
     )
+
+
+def _seen_places(request: Request, parts: Parts, name: str) -> Sequence[Place]:
+    """Where the caller may see the group. Raises HTTPException where that is nowhere."""
+    subjects = {place: Subject(account=place.account, service=name) for place in parts.places}
+    who = caller_of(request)
+    seen = [place for place, subject in subjects.items() if who.may_on(Role.VIEWER, subject)]
+    if not seen:
+        require_on(request, Role.VIEWER, *subjects.values())
+    return seen
 
 
 def _place_view(

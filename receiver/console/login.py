@@ -14,11 +14,13 @@ from fastapi.responses import RedirectResponse
 from actions.audit.log import coming_from
 from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute, cookie_name, read_form
-from receiver.console.sessions import LIFETIME_S, Sessions, csrf_token
 from receiver.console.templating import ASSETS, render
-from receiver.http.access.auth import origin, require_role
+from receiver.http.access.auth import caller_of, origin, require_role
+from receiver.http.access.break_glass import BreakGlass
+from receiver.http.access.callers import Caller, Door, Role
 from receiver.http.access.rate_limit import RateLimiter, client_of
-from receiver.http.access.tokens import Role, Token, Tokens
+from receiver.http.access.sessions import LIFETIME_S, Sessions, csrf_token
+from receiver.http.access.tokens import Token, Tokens
 
 _log = structlog.get_logger()
 _BURST, _PER_S = 10, 0.1
@@ -44,7 +46,7 @@ def serve_asset(name: Annotated[str, Path(max_length=64)]) -> Response:
 
 @open_router.get("/login", response_model=None)
 def show_login(request: Request) -> Response:
-    return _login_page(request, HTTPStatus.OK, request.query_params.get("next", "/"))
+    return login_page(request, HTTPStatus.OK, request.query_params.get("next", "/"))
 
 
 @open_router.post("/login", response_model=None)
@@ -54,31 +56,41 @@ async def log_in(request: Request) -> Response:
     try:
         fields = await read_form(request, csrf_token(secret))
     except HTTPException as error:
-        return _login_page(request, error.status_code, "/", error.detail)
-    path = _local_path(fields.get("next", "/"))
+        return login_page(request, error.status_code, "/", error.detail)
+    path = local_path(fields.get("next", "/"))
     tokens: Tokens = request.app.state.tokens
     presented = fields.get("token", "").strip()
     token = await asyncio.to_thread(lambda: tokens.refresh().find(presented))
     # Only failures count: a valid token logs in despite failures of others from its address.
-    if token is not None and token.role.may(Role.VIEWER):
-        return await asyncio.to_thread(_open_session, request, token, path)
+    if token is not None and _may_log_in(request, token):
+        return await asyncio.to_thread(open_session, request, token.caller, path)
     return await _refuse_login(request, token, path)
 
 
 @router.post("/logout", openapi_extra=require_role(Role.VIEWER))
 def log_out(request: Request) -> Response:
     sessions: Sessions = request.app.state.sessions
-    token: Token = request.state.token
-    sessions.close(request.cookies[cookie_name(request)], token)
+    sessions.close(request.cookies[cookie_name(request)], caller_of(request))
     response = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
     _set_cookie(response, request, cookie_name(request), "", 0)
     return response
 
 
-def _open_session(request: Request, token: Token, path: str) -> Response:
+def _may_log_in(request: Request, token: Token) -> bool:
+    """With an identity provider, tokens are for machines, but for those to break the glass."""
+    allowed = request.app.state.sso is None or token.break_glass
+    return allowed and token.role.may(Role.VIEWER)
+
+
+def open_session(request: Request, who: Caller, path: str) -> Response:
+    """Log a person in, and go on to the page."""
     sessions: Sessions = request.app.state.sessions
-    with coming_from(origin(request, token)):
-        secret = sessions.open(token)
+    address = request.client.host if request.client else ""
+    with coming_from(origin(request, who)):
+        if who.door is Door.BREAK_GLASS:
+            break_glass: BreakGlass = request.app.state.break_glass
+            break_glass.record(who)
+        secret = sessions.open(who, address)
     response = RedirectResponse(path, HTTPStatus.SEE_OTHER)
     _set_cookie(response, request, cookie_name(request), secret, int(LIFETIME_S))
     return response
@@ -87,12 +99,8 @@ def _open_session(request: Request, token: Token, path: str) -> Response:
 async def _refuse_login(request: Request, token: Token | None, path: str) -> Response:
     """Refuse a login. A failure beyond the rate is not logged or audited, to limit both in size."""
     address = request.client.host if request.client else ""
-    login_rate: RateLimiter = request.app.state.login_rate
-    if wait_s := login_rate.wait_s(client_of(address)):
-        problem = f"Too many failed logins from your address. Retry in {int(wait_s) + 1} s."
-        response = _login_page(request, HTTPStatus.TOO_MANY_REQUESTS, path, problem)
-        response.headers["Retry-After"] = str(int(wait_s) + 1)
-        return response
+    if refused := too_many_failures(request, path):
+        return refused
     sessions: Sessions = request.app.state.sessions
     await asyncio.to_thread(sessions.record_failure, address, request.state.request_id)
     name = token.name if token else "nobody"
@@ -100,17 +108,34 @@ async def _refuse_login(request: Request, token: Token | None, path: str) -> Res
     tokens: Tokens = request.app.state.tokens
     if tokens.outdated:
         problem = "The service cannot read its tokens file, so nobody can log in."
-        return _login_page(request, HTTPStatus.SERVICE_UNAVAILABLE, path, problem)
+        return login_page(request, HTTPStatus.SERVICE_UNAVAILABLE, path, problem)
     problem = "This token cannot log in: it is unknown, revoked, expired, or for webhooks only."
-    return _login_page(request, HTTPStatus.UNAUTHORIZED, path, problem)
+    if token is not None and request.app.state.sso is not None:
+        problem = "With single sign-on, only a break-glass token logs in here."
+    return login_page(request, HTTPStatus.UNAUTHORIZED, path, problem)
 
 
-def _login_page(request: Request, status: int, path: str, problem: str = "") -> Response:
+def too_many_failures(request: Request, path: str) -> Response | None:
+    """Count a failed login; the answer to it where there were too many."""
+    login_rate: RateLimiter = request.app.state.login_rate
+    wait_s = login_rate.wait_s(client_of(request.client.host if request.client else ""))
+    if not wait_s:
+        return None
+    problem = f"Too many failed logins from your address. Retry in {int(wait_s) + 1} s."
+    response = login_page(request, HTTPStatus.TOO_MANY_REQUESTS, path, problem)
+    response.headers["Retry-After"] = str(int(wait_s) + 1)
+    return response
+
+
+def login_page(request: Request, status: int, path: str, problem: str = "") -> Response:
     """The login form with its own cookie, so that another site cannot log a browser in."""
     secret = request.cookies.get(_login_cookie(request)) or secrets.token_urlsafe(32)
-    context = {"csrf": csrf_token(secret), "next": _local_path(path), "problem": problem}
-    root = parts_of(request).settings.root_path
-    response = render("login.html", status, root=root, **context)
+    context = {"csrf": csrf_token(secret), "next": local_path(path), "problem": problem}
+    settings = parts_of(request).settings
+    by_provider = request.app.state.sso is not None
+    response = render(
+        "login.html", status, root=settings.root_path, by_provider=by_provider, **context
+    )
     _set_cookie(response, request, _login_cookie(request), secret, _LOGIN_COOKIE_S)
     return response
 
@@ -128,6 +153,6 @@ def _set_cookie(
     )
 
 
-def _local_path(path: str) -> str:
+def local_path(path: str) -> str:
     """The path if it is a page of the console, otherwise the home page."""
     return path if _LOCAL_PATH.fullmatch(path) else "/"

@@ -7,7 +7,7 @@ from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
 from receiver.html.calibration_plot import calibration_plot
 from receiver.http.access.auth import require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 

@@ -17,8 +17,8 @@ from receiver.api.parts import parts_of
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
 from receiver.html.bar_plot import Share, small_bars, strip
-from receiver.http.access.auth import require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.auth import caller_of, require_role
+from receiver.http.access.callers import Role
 from receiver.playbook_testing.cases import TestFile
 from receiver.playbooks.yaml_source import YamlError, read
 from receiver.runs.model import State
@@ -54,10 +54,14 @@ def show_playbook(request: Request, name: PlaybookName) -> Response:
     loaded = next((each for each in parts.playbooks.items if each.name == name), None)
     if loaded is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, "No such playbook is loaded.")
+    shown = next(
+        (view for view in arming.list_playbooks(request)["items"] if view["name"] == name), None
+    )
+    if shown is None:
+        raise HTTPException(HTTPStatus.FORBIDDEN, "Your role does not extend to this playbook.")
     with parts.database.read() as connection:
         counts = stats.count_by_playbook(connection, now - _DAYS * DAY_S)
         weeks = stats.count_by_week(connection, now, _WEEKS, name)
-    shown = next(view for view in arming.list_playbooks(request)["items"] if view["name"] == name)
     return render_page(
         request,
         "playbook.html",
@@ -67,7 +71,7 @@ def show_playbook(request: Request, name: PlaybookName) -> Response:
         tests=read_tests(parts.settings.playbooks / "tests" / f"{name}.yaml"),
         days=_DAYS,
         target=request.query_params.get("target", "")[:255],
-        may_arm=request.state.token.role.may(Role.ADMIN),
+        may_arm=caller_of(request).may(Role.ADMIN),
     )
 
 

@@ -14,10 +14,17 @@ from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
 from actions.audit.log import coming_from
-from receiver.console.sessions import Sessions, csrf_token
-from receiver.console.templating import render_error
-from receiver.http.access.auth import ROLE, origin
-from receiver.http.access.tokens import Role
+from receiver.api.parts import parts_of
+from receiver.console.templating import render, render_error
+from receiver.http.access.auth import (
+    EVERYTHING,
+    ROLE,
+    ProviderUnavailableError,
+    origin,
+    require_everywhere,
+)
+from receiver.http.access.callers import Caller, Role
+from receiver.http.access.sessions import Sessions, csrf_token
 
 _FIELDS_MOST = 64
 # A browser that follows a link from another site omits the cookie, which is SameSite=Strict. A
@@ -42,19 +49,28 @@ class ConsoleRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
         needed = Role((self.openapi_extra or {})[ROLE])
+        everything = EVERYTHING in (self.openapi_extra or {})
 
         async def guarded(request: Request) -> Response:
             secret = request.cookies.get(cookie_name(request), "")
             sessions: Sessions = request.app.state.sessions
-            token = await asyncio.to_thread(sessions.find_token, secret) if secret else None
-            if token is None:
-                return _redirect_to_login(request, had_cookie=bool(secret))
-            request.state.token, request.state.csrf = token, csrf_token(secret)
             try:
-                _require_role(token.role, needed)
+                who = await asyncio.to_thread(sessions.find_caller, secret) if secret else None
+            except ProviderUnavailableError as error:
+                root = parts_of(request).settings.root_path
+                return render(
+                    "refused.html", HTTPStatus.SERVICE_UNAVAILABLE, root=root, problem=str(error)
+                )
+            if who is None:
+                return _redirect_to_login(request, had_cookie=bool(secret))
+            request.state.caller, request.state.csrf = who, csrf_token(secret)
+            try:
+                _require_role(who, needed)
+                if everything:
+                    require_everywhere(request, needed)
                 if request.method == "POST":
                     request.state.form = await read_form(request, request.state.csrf)
-                with coming_from(origin(request, token)):
+                with coming_from(origin(request, who)):
                     return await handler(request)
             except HTTPException as error:
                 status, problem = error.status_code, error.detail
@@ -85,10 +101,10 @@ async def read_form(request: Request, csrf: str) -> dict[str, str]:
     return fields
 
 
-def _require_role(role: Role, needed: Role) -> None:
-    if not role.may(needed):
+def _require_role(who: Caller, needed: Role) -> None:
+    if not who.may(needed):
         raise HTTPException(
-            HTTPStatus.FORBIDDEN, f"This requires the role {needed}; yours is {role}."
+            HTTPStatus.FORBIDDEN, f"This requires the role {needed}; yours is {who.role}."
         )
 
 

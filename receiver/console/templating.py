@@ -15,7 +15,8 @@ from actions.execution import kill_switch
 from receiver.api.parts import Parts, parts_of
 from receiver.console import labels
 from receiver.html.templates import html_environment
-from receiver.http.access.tokens import Role, Token
+from receiver.http.access.auth import caller_of
+from receiver.http.access.callers import Role
 from receiver.runtime.rfc3339 import rfc3339
 
 _HERE = Path(__file__).parent
@@ -76,15 +77,14 @@ def render_page(
     status: int = HTTPStatus.OK,
     **context: Any,
 ) -> HTMLResponse:
-    """Render a page, or a part of one, for the session's token."""
-    parts = parts_of(request)
-    token: Token = request.state.token
+    """Render a page, or a part of one, for the session's caller."""
+    parts, who = parts_of(request), caller_of(request)
     switch = switch_view(parts)
     return render(
         template,
         status,
-        token=token,
-        may_act=token.role.may(Role.OPERATOR),
+        caller=who,
+        may_act=who.may(Role.OPERATOR),
         csrf=request.state.csrf,
         path=request.url.path,
         now=parts.clock(),

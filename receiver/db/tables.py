@@ -1,4 +1,4 @@
-"""Tables of the receiver: runs, overrides, armings, subscriptions, outbox, lease and sessions.
+"""Tables of the receiver: runs, overrides, armings, subscriptions, outbox, lease and people.
 
 A run has one row for each episode of an alert; its steps and audit records are in `actions.tables`.
 """
@@ -219,7 +219,28 @@ sessions = Table(
     "sessions",
     metadata,
     Column("sha256", String(64), primary_key=True),
+    # Empty for a session of the identity provider, which has a subject instead.
     Column("token_sha256", String(64), nullable=False),
     Column("expires_at", Double, nullable=False),
+    Column("name", String(200), nullable=False, server_default=""),
+    Column("door", String(16), nullable=False, server_default="token"),
+    Column("subject", String(64), nullable=False, server_default=""),
+    Column("member_of", Json, nullable=False, server_default="[]"),
+    Column("address", String(64), nullable=False, server_default=""),
+    Column("opened_at", Double, nullable=False, server_default="0"),
     Index("ix_sessions_expires_at", "expires_at"),
+)
+
+# People whom the identity provider has named. The subject is a hash of issuer and `sub`; the person
+# is the first name of a subject, and no other subject gets it.
+people = Table(
+    "people",
+    metadata,
+    Column("subject", String(64), primary_key=True),
+    Column("person", String(128), nullable=False),
+    Column("first_seen", Double, nullable=False),
+    Column("last_seen", Double, nullable=False),
+    # What was issued before is refused.
+    Column("not_before", Double, nullable=False),
+    Index("ix_people_person", "person", unique=True),
 )

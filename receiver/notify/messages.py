@@ -28,6 +28,7 @@ EVENTS: Collection[str] = (
     "playbook_armed",
     "playbook_demoted",
     "playbook_disarmed",
+    "break_glass_used",
 )
 
 
@@ -43,6 +44,7 @@ class MessageKind(StrEnum):
     UNHANDLED = "unhandled"
     PAUSED = "paused"
     ARMING = "arming"
+    BREAK_GLASS = "break_glass"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ def make_message(record: Record, run: Run | None, public_url: str | None) -> Mes
     kind = _kind(record)
     if kind is None:
         return None
-    if kind in {MessageKind.PAUSED, MessageKind.ARMING}:
+    if kind in {MessageKind.PAUSED, MessageKind.ARMING, MessageKind.BREAK_GLASS}:
         return Message(
             kind=kind,
             title=f"{_switch_title(record)} by {plain(record.actor)}",
@@ -109,6 +111,7 @@ _KINDS = {
     "playbook_armed": MessageKind.ARMING,
     "playbook_demoted": MessageKind.ARMING,
     "playbook_disarmed": MessageKind.ARMING,
+    "break_glass_used": MessageKind.BREAK_GLASS,
 }
 
 
@@ -116,6 +119,8 @@ def _switch_title(record: Record) -> str:
     detail = record.detail
     where = f" for {plain(detail['service'])}" if detail.get("service") else ""
     match record.event:
+        case "break_glass_used":
+            return "A break-glass token is used"
         case "playbook_disarmed":
             return f"Playbook {detail['playbook']} is disarmed{where}"
         case "playbook_demoted":

@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from receiver.http.access.auth import ROLE, SIGNATURE, GuardedRoute, require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.http.openapi import answers
 from receiver.http.problems import documented
 from receiver.webhook.senders import ALERTMANAGER_PATH, GRAFANA_PATH

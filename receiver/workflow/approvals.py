@@ -14,9 +14,10 @@ from actions.place import HOME
 from receiver.db.database import Database
 from receiver.db.tables import runs
 from receiver.runs import store, transitions
-from receiver.runs.model import Approval, Run, State, StoredPlan
+from receiver.runs.model import Approval, ApprovalRule, Run, State, StoredPlan
 from receiver.runs.queries import search_text
 from receiver.runtime.periodic import Periodic
+from receiver.sso.people import is_known
 
 _logger = structlog.get_logger()
 _EVERY_S = 1.0
@@ -67,6 +68,8 @@ class Approvals:
     database: Database
     clock: Callable[[], float]
     wake: Callable[[], None]
+    # Whether an identity provider names people. Then only those whom it has named are told apart.
+    named_people: bool = False
     _periodic: Periodic = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +93,7 @@ class Approvals:
                 raise NotAllowedError(
                     f"{given.person} requested the run, and its plan needs the approval of {rule}"
                 )
+            self._require_named(connection, rule, given.person)
             known = [approval for approval in run.approvals if approval.digest == plan.digest]
             new = all(approval.person != given.person for approval in known)
             approvals = [*known, given] if new else known
@@ -106,6 +110,15 @@ class Approvals:
             _decide(connection, run, approvals, now)
         self.wake()
         return Answer(text=text)
+
+    def _require_named(self, connection: Connection, rule: ApprovalRule, person: str) -> None:
+        """Raise NotAllowedError where the same person could be somebody else at another door."""
+        told_apart = rule.people > 1 or rule.excluded
+        if self.named_people and told_apart and not is_known(connection, person):
+            raise NotAllowedError(
+                f"{person} has not logged in by the identity provider, and the plan needs the "
+                f"approval of {rule}: give the token or chat user the person's name there"
+            )
 
     def run_once(self) -> None:
         """Continue runs whose plans were approved during a pause, once it is over."""

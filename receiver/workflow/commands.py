@@ -55,12 +55,14 @@ class RunCommands:
             ),
         )
 
-    def deny(self, run_id: str, by: str, comment: str, *, plan: str) -> Answer:
+    def deny(self, run_id: str, by: str, comment: str, *, plan: str, person: str = "") -> Answer:
         """Deny the waiting plan: the run ends."""
         run = self._run(run_id)
         with self.database.read() as connection:
             stored = require_plan(connection, run, plan, "denied")
-        denial = Approval(digest=plan, by=by, comment=comment, at=self.clock(), denied=True)
+        denial = Approval(
+            digest=plan, by=by, person=person, comment=comment, at=self.clock(), denied=True
+        )
         outcome, command = f"denied by {by}: {comment}", _event(run, "denied", by, comment)
         _require(moved=self.lifecycle.cancel(run, outcome, command, approval=denial))
         return Answer(text=f"denied {stored.action} on {stored.target} (plan {plan[:8]})")

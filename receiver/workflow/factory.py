@@ -51,6 +51,7 @@ class Workflow:
     clock: Callable[[], float]
     pool: ThreadPool
     demote: Callable[[], None] = lambda: None
+    named_people: bool = False
     closer: RunCloser = field(init=False)
     lifecycle: Lifecycle = field(init=False)
     phases: PhaseRunner = field(init=False)
@@ -89,7 +90,12 @@ class Workflow:
         self.phases = PhaseRunner(
             database=self.database, lifecycle=self.lifecycle, queue=self.queue, clock=self.clock
         )
-        self.approvals = Approvals(database=self.database, clock=self.clock, wake=self.wake)
+        self.approvals = Approvals(
+            database=self.database,
+            clock=self.clock,
+            wake=self.wake,
+            named_people=self.named_people,
+        )
         self.commands = RunCommands(
             database=self.database,
             inbox=self.inbox,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receiver.http.access import tokens
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.api_fixtures import GROUP, HOSTS, Live, live
 
 _OTHER = "f" * 64

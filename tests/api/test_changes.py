@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 import pytest
 
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.api_fixtures import GROUP, Live, live
 
 

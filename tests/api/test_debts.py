@@ -9,7 +9,7 @@ from actions.execution import debts
 from actions.execution.ledger import Intent, Stage
 from actions.step_key import StepKey, StepKind
 from receiver.cli.main import main
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.api_fixtures import GROUP, Live, live
 
 _RUN = "01KAR0SZ1PCQSD8SGKXR6D7C9P"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from demo.aws.world import AwsError
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.playbooks.loader import load
 from receiver.runs import feedback
 from receiver.runs.feedback import FeedbackSource

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from demo.stack.processes import Processes
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.end_to_end.service_process import Service
 
 _MATCHER = {"name": "asg", "value": "web-asg", "isRegex": False, "isEqual": True}

@@ -12,7 +12,7 @@ import pytest
 
 from receiver.app import Api, app
 from receiver.http.access import tokens
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.end_to_end.places_fixtures import HUB, PLACES, SPOKE, Places, labels_of, member_id
 
 _SPOKE_EU = PLACES[3]

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 import pytest
 
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.api_fixtures import Live, live
 
 _NOBODY = "0" * 26
@@ -38,6 +38,9 @@ _TABLE = {
     ("POST", "/api/v1/playbooks/{name}/disarm"): "admin",
     ("GET", "/api/v1/sns/subscriptions"): "admin",
     ("POST", "/api/v1/sns/subscriptions/{subscription_id}/confirm"): "admin",
+    ("GET", "/api/v1/sessions"): "viewer",
+    ("DELETE", "/api/v1/sessions/{session_id}"): "viewer",
+    ("DELETE", "/api/v1/people/{person}/sessions"): "admin",
     ("GET", "/api/v1/model"): "viewer",
     ("GET", "/api/v1/audit"): "viewer",
     ("GET", "/api/v1/audit/verify"): "viewer",
@@ -80,7 +83,10 @@ def test_the_table_has_every_route(service: Live) -> None:
 def test_a_route_lets_in_whom_the_table_says(service: Live, method: str, path: str) -> None:
     """Whatever the body is: it is read only after that."""
     needed = _TABLE[method, path]
-    for name in ("run_id", "override_id", "subscription_id", "target", "name"):
+    for name in (
+        *("run_id", "override_id", "subscription_id", "target", "name"),
+        *("session_id", "person"),
+    ):
         path = path.replace(f"{{{name}}}", _NOBODY)
     broken = b"{ this is no JSON" if method == "POST" else None
     for wrong in ("", "Bearer", "Bearer wrong", "Bearer ~~~", "Basic d3Jvbmc6d3Jvbmc=", "Basic ?"):

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from receiver.http.access.auth import ROLE, SIGNATURE
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.api_fixtures import HOSTS, Live, live
 
 _CHECKS = [

@@ -12,7 +12,7 @@ from receiver.audit.config_events import ConfigRecorder
 from receiver.db.database import Database
 from receiver.evidence.targets.rules import TargetRules
 from receiver.http.access import tokens
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.playbooks.loader import Playbooks, load
 from receiver.playbooks.watched_files import WatchedFiles, watch_playbooks
 from receiver.settings import Settings

@@ -28,7 +28,7 @@ from receiver.audit.metrics import HeadMetrics, ReconcileMetrics
 from receiver.cli.errors import FailedError
 from receiver.cli.main import main
 from receiver.db.database import Database, database
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.settings import Settings
 from tests.actions.audit.audit_fixtures import fill, unguarded
 from tests.api_fixtures import live

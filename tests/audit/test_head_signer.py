@@ -20,7 +20,7 @@ from receiver.audit import head_signer
 from receiver.audit.head_signer import HeadSigner
 from receiver.audit.metrics import HeadMetrics
 from receiver.db.database import Database
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.settings import Settings
 from tests.actions.audit.audit_fixtures import fill
 from tests.api_fixtures import live

@@ -11,7 +11,7 @@ from bench.load.service import Served, serve
 from bench.load.strangers import Probe, Strangers
 from bench.load.traffic import all_up
 from demo.stack.processes import Processes, wait_announced
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 
 _PLAYBOOK = """
 name: reboot

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receiver.chat.assistant_tools import Tools, tool_schemas
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.runtime.redaction import Redaction
 from tests.api_fixtures import GROUP, HOSTS, Live
 from tests.chat.chat_fixtures import (

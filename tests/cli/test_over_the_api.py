@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from receiver.cli.main import main
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.api_fixtures import Live, live
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.api_fixtures import HOSTS, Live, live
 from tests.console.browser_fixtures import Scheme, chromium, log_in, violations, visit
 from tests.console.console_fixtures import store_plot_data

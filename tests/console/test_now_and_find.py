@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from receiver.console.home.recent import Recent
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.api_fixtures import GROUP, HOSTS, Live, live
 from tests.console.browser_fixtures import chromium, log_in, visit
 from tests.console.console_fixtures import Visitor

@@ -20,7 +20,7 @@ from demo.aws.world import AwsError
 from receiver.console.login import login_rate
 from receiver.console.playbook_page import read_tests
 from receiver.http.access import tokens
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.actions.audit.audit_fixtures import unguarded
 from tests.api_fixtures import GROUP, HOSTS, Live, live
 from tests.console.console_fixtures import Visitor

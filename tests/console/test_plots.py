@@ -19,7 +19,7 @@ from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.range_queries import plotted
 from receiver.evidence.target import SeriesLabels, Target
 from receiver.html.metric_plot import run_events
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests import fake_prometheus
 from tests.api_fixtures import HOSTS, Live, live
 from tests.console.console_fixtures import Visitor, plot_data, store_plot_data

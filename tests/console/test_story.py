@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus
 import pytest
 
 from receiver.console.runs.links import links_of
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.settings import Settings
 from tests.api_fixtures import GROUP, HOSTS, Live, live
 from tests.console.console_fixtures import Visitor

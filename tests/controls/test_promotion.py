@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.api_fixtures import GROUP, HOSTS, Live, live
 from tests.console.console_fixtures import Visitor
 

@@ -20,7 +20,7 @@ from demo.stack import postgres
 from demo.stack.processes import Processes
 from receiver.db.database import database, inbox_url
 from receiver.http.access import tokens
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.end_to_end.service_process import Service, settings
 
 _STARTS_S, _WITHIN_S = 60, 30.0

@@ -13,7 +13,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
+from receiver.http.access.sessions import session_id
 from receiver.webhook.sns.message import parse_message
 from tests.api_fixtures import GROUP, HOSTS, Live, live
 from tests.webhook.sns_fixtures import TOPIC, Sns
@@ -22,6 +23,7 @@ _ROOT = Path(__file__).parents[2]
 _HERE = "localhost:8080"
 _KEYS = {"$RUN": "run_id", "$OVERRIDE": "override_id", "$INSTANCE": "target", "$PLAYBOOK": "name"}
 _KEYS |= {"$CAPTURE": "name", "$SUBSCRIPTION": "subscription_id"}
+_KEYS |= {"$SESSION": "session_id", "$PERSON": "person"}
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +168,10 @@ def _variables(service: Live, line: str) -> dict[str, str]:
         message = parse_message(json.dumps(Sns().confirmation()).encode())
         service.system.subscriptions.record(message)
         variables["SUBSCRIPTION"] = message.id
+    if "$SESSION" in line or "$PERSON" in line:
+        token = service.application.state.tokens.find(service.tokens[Role.OPERATOR])
+        secret = service.application.state.sessions.open(token.caller, "")
+        variables |= {"SESSION": session_id(secret), "PERSON": token.name}
     if "$OVERRIDE" in line:
         variables["OVERRIDE"] = service.hold("other")["id"]
     if "cooldowns/" in line:

@@ -10,7 +10,7 @@ import httpx
 
 from demo.stack.processes import Child, Processes, without_aws
 from receiver.http.access import tokens
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 
 ROOT = Path(__file__).parents[2]
 # Nothing listens there: whatever is asked of AWS or Prometheus is refused at once.

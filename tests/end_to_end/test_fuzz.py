@@ -26,8 +26,8 @@ from receiver.chat.slack import FormError
 from receiver.db.database import database
 from receiver.edges import Edges
 from receiver.http.access import tokens
+from receiver.http.access.callers import Role
 from receiver.http.access.signatures import SignatureError, Signatures, sign
-from receiver.http.access.tokens import Role
 from receiver.playbooks.conditions import (
     ConditionError,
     Facts,

@@ -11,7 +11,7 @@ import pytest
 
 from bench.chaos.cluster import Cluster, ClusterSpec, Replica, run_cluster
 from demo.stack.processes import Processes
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.api_fixtures import PLAYBOOK, prometheus
 
 # What is promised of a takeover.

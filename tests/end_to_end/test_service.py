@@ -15,7 +15,7 @@ import pytest
 from actions.reasons import Reason
 from demo.stack.processes import Processes
 from receiver.http.access.auth import ROLE
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.end_to_end.service_process import Service
 
 _KEYS = {

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from demo.stack.processes import Processes
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.end_to_end.service_process import Service
 
 _CONNECTIONS = 1_100

@@ -15,8 +15,8 @@ import pytest
 from demo.stack.processes import Processes
 from receiver.http import server as serving
 from receiver.http.access import tokens
+from receiver.http.access.callers import Role
 from receiver.http.access.rate_limit import RateLimiter, client_of
-from receiver.http.access.tokens import Role
 from receiver.http.server import TlsError
 from receiver.settings import Settings, SettingsError
 from receiver.settings import load as load_settings

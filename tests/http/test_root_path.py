@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.settings import SettingsError
 from receiver.settings import load as load_settings
 from tests.api_fixtures import Live, live

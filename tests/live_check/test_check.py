@@ -24,7 +24,7 @@ from receiver.evidence.targets import mapping
 from receiver.evidence.targets.resolver import TargetResolver
 from receiver.evidence.targets.rules import TargetRules
 from receiver.http.access import tokens
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.live_check.check import LiveCheck, LiveReport
 from receiver.live_check.routes import read_receivers
 from receiver.monitoring.alertmanager import Alertmanager

@@ -19,7 +19,7 @@ from actions.audit import log
 from actions.execution import kill_switch
 from receiver.audit.tail import AuditTail, Record
 from receiver.db.database import Database
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.monitoring.alertmanager import Alertmanager
 from receiver.notify.channels import Channels
 from receiver.notify.messages import EVENTS, MessageKind, make_message

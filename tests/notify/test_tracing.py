@@ -15,7 +15,7 @@ from ulid import ULID
 
 from demo.aws.clients import clients
 from receiver.edges import Edges
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.notify.tails import TracingError
 from receiver.settings import Settings
 from receiver.system import build

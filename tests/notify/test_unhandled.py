@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from receiver.db.tables import outbox
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.monitoring.alertmanager import Alertmanager
 from receiver.notify.channels import Channels
 from receiver.notify.unhandled import UnhandledAlerts

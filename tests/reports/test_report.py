@@ -22,7 +22,7 @@ from actions.tables import intents
 from receiver.cli.main import main
 from receiver.db.database import Database
 from receiver.db.tables import runs as table
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.reports.figures import availability
 from receiver.reports.render import csv_text, html
 from receiver.reports.report import ReportInput, make_report

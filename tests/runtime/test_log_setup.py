@@ -15,7 +15,7 @@ import structlog
 
 from demo.stack.processes import Processes
 from receiver.http.access import tokens
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.runtime import log_setup
 from receiver.runtime.pools import Pool
 from tests.end_to_end.service_process import Service, settings

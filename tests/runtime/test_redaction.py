@@ -2,7 +2,7 @@
 
 import pytest
 
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from receiver.runtime.redaction import Redaction
 
 

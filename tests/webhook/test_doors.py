@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.api_fixtures import Live, live
 from tests.webhook.sns_fixtures import CERTIFICATE, TOPIC, Sns, alarm, moment
 

@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 
 from receiver.cli.main import main
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 from tests.api_fixtures import Live, live
 from tests.console.console_fixtures import Visitor
 from tests.webhook.sns_fixtures import TOPIC, Sns

@@ -17,8 +17,8 @@ from receiver.console.matchers import equal_matchers
 from receiver.console.runs.grouping import group_runs
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import content_version, render_page, switch_view
-from receiver.http.access.auth import caller, require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.auth import caller, caller_of, require_role
+from receiver.http.access.callers import Role
 from receiver.runs.model import IN_FLIGHT, State
 from receiver.runs.queries import stats
 from receiver.runs.queries.groups import RunGroup
@@ -35,6 +35,9 @@ _UNCHANGED = 204
 
 @router.get("/", openapi_extra=require_role(Role.VIEWER))
 def show_home(request: Request) -> Response:
+    if not caller_of(request).may_everywhere(Role.VIEWER):
+        # Now tells of everything; the list has what this person may see.
+        return RedirectResponse("/runs", HTTPStatus.SEE_OTHER)
     content = _home_content(request)
     version = content_version(content)
     if request.query_params.get("version") == version:
@@ -54,7 +57,7 @@ def show_banner(request: Request) -> Response:
     return render_page(request, "banner.html")
 
 
-@router.get("/service", openapi_extra=require_role(Role.VIEWER))
+@router.get("/service", openapi_extra=require_role(Role.VIEWER, everything=True))
 def show_service(request: Request) -> Response:
     """The health of the service: a part of Now, and a page of its own without JavaScript."""
     lines = overview_of(request).health()
@@ -62,7 +65,7 @@ def show_service(request: Request) -> Response:
     return render_page(request, template, lines=lines)
 
 
-@router.post("/unhandled/acknowledge", openapi_extra=require_role(Role.OPERATOR))
+@router.post("/unhandled/acknowledge", openapi_extra=require_role(Role.OPERATOR, everything=True))
 def acknowledge(request: Request) -> Response:
     """Say that a person is on all alerts of one subject."""
     parts, fields = parts_of(request), request.state.form

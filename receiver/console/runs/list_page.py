@@ -11,7 +11,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from actions.reasons import Reason
 from receiver.api import run_schema, runs
 from receiver.api.params import Comment
-from receiver.api.parts import parts_of, require_known
+from receiver.api.parts import parts_of, require_known, require_on_run
 from receiver.console.home.overview import overview_of
 from receiver.console.matchers import equal_matchers
 from receiver.console.runs.grouping import common_labels, group_runs
@@ -19,8 +19,8 @@ from receiver.console.runs.run_actions import RunAction
 from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import render_page
 from receiver.console.time_range import SPANS_H, parse_range
-from receiver.http.access.auth import caller, require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.auth import caller, caller_of, require_role
+from receiver.http.access.callers import Role
 from receiver.runs.model import State
 from receiver.workflow.approvals import Answer, NoSuchRunError, NotAllowedError, NotNowError
 
@@ -86,16 +86,19 @@ def order_many(request: Request) -> Response:
 
 def _order(request: Request, action: str, run_id: str, digest: str, comment: str) -> str:
     """What became of the order; `digest` is of the plan that the page showed."""
-    commands, token = parts_of(request).commands, request.state.token
+    commands, person = parts_of(request).commands, caller_of(request).person
     of_plan: Mapping[str, Callable[..., Answer]] = {
         RunAction.ACKNOWLEDGE: commands.acknowledge,
-        RunAction.APPROVE: partial(commands.approve, plan=digest, person=token.person),
+        RunAction.APPROVE: partial(commands.approve, plan=digest, person=person),
         RunAction.DENY: partial(commands.deny, plan=digest),
     }
     try:
+        require_on_run(request, run_id, Role.OPERATOR)
         return of_plan[action](run_id, caller(request), comment).text
     except NoSuchRunError:
         return "there is no such run"
+    except HTTPException as error:
+        return error.detail
     except (NotAllowedError, NotNowError) as error:
         return str(error)
 

@@ -10,10 +10,10 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
 from receiver.api.params import Comment, RunId
-from receiver.api.parts import parts_of
+from receiver.api.parts import parts_of, require_on_run
 from receiver.console.session_route import ConsoleRoute
-from receiver.http.access.auth import caller, require_role
-from receiver.http.access.tokens import Role, Token
+from receiver.http.access.auth import caller, caller_of, require_role
+from receiver.http.access.callers import Role
 from receiver.runs.model import REMEDIED, State
 from receiver.workflow.approvals import Answer, NoSuchRunError, NotAllowedError, NotNowError
 from receiver.workflow.commands import RunCommands
@@ -52,8 +52,10 @@ def possible_actions(run: dict[str, Any], *, reversible: bool) -> list[RunAction
 def act(request: Request, run_id: RunId, action: RunAction) -> Response:
     fields: dict[str, str] = request.state.form
     comment = Comment(comment=fields.get("comment", "")).comment
+    require_on_run(request, run_id, Role.OPERATOR)
     try:
-        command = _command(parts_of(request).commands, action, fields, request.state.token)
+        person = caller_of(request).person
+        command = _command(parts_of(request).commands, action, fields, person)
         command(run_id, caller(request), comment)
     except NoSuchRunError:
         raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such run.") from None
@@ -65,13 +67,13 @@ def act(request: Request, run_id: RunId, action: RunAction) -> Response:
 
 
 def _command(
-    commands: RunCommands, action: RunAction, fields: dict[str, str], token: Token
+    commands: RunCommands, action: RunAction, fields: dict[str, str], person: str
 ) -> Callable[[str, str, str], Answer]:
     match action:
         case RunAction.APPROVE:
             # Approves only the plan that the page showed.
             plan = fields.get("digest", "")
-            return partial(commands.approve, plan=plan, person=token.person)
+            return partial(commands.approve, plan=plan, person=person)
         case RunAction.DENY:
             return partial(commands.deny, plan=fields.get("digest", ""))
         case RunAction.CANCEL:

@@ -19,7 +19,7 @@ from receiver.console.session_route import ConsoleRoute
 from receiver.console.templating import content_version, render_page
 from receiver.html.metric_plot import Plot, Points, metric_plot, run_events
 from receiver.http.access.auth import require_role
-from receiver.http.access.tokens import Role
+from receiver.http.access.callers import Role
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 _UNCHANGED = 204

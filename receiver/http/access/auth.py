@@ -1,11 +1,12 @@
 """Checks the role that a route requires, before the body is read."""
 
+import asyncio
 import base64
 import binascii
 import secrets
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from fastapi import HTTPException, Request, Response
@@ -13,10 +14,14 @@ from fastapi.routing import APIRoute
 
 from actions.audit.log import Origin, coming_from
 from receiver.http import problems
-from receiver.http.access.tokens import Role, Token, Tokens
+from receiver.http.access.break_glass import BreakGlass
+from receiver.http.access.callers import Caller, Door, Role, Subject
+from receiver.http.access.tokens import Token, Tokens
 
 _log = structlog.get_logger()
 ROLE = "x-required-role"
+# A route of which no part can be shown or done for a caller whose role is limited.
+EVERYTHING = "x-requires-everything"
 # The role of a route whose callers sign their requests.
 SIGNATURE = "signature"
 _REALM = 'realm="smartcloudops"'
@@ -33,12 +38,16 @@ _ALWAYS = (
 _WITH_A_BODY = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
-def require_role(role: Role) -> dict[str, Any]:
-    """The `openapi_extra` of a route that requires this role; `GuardedRoute` enforces it."""
+def require_role(role: Role, *, everything: bool = False) -> dict[str, Any]:
+    """The `openapi_extra` of a route that requires this role; `GuardedRoute` enforces it.
+
+    With `everything` it must be for all services, playbooks and accounts; other routes check
+    what they are about.
+    """
     schemes: list[dict[str, list[str]]] = (
         [{"bearer": []}, {"basic": []}] if role is Role.WEBHOOK else [{"bearer": []}]
     )
-    return {ROLE: str(role), "security": schemes}
+    return {ROLE: str(role), "security": schemes} | ({EVERYTHING: True} if everything else {})
 
 
 class GuardedRoute(APIRoute):
@@ -57,38 +66,116 @@ class GuardedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
         needed = Role((self.openapi_extra or {})[ROLE])
+        everything = EVERYTHING in (self.openapi_extra or {})
 
         async def guarded(request: Request) -> Response:
-            token = authorise(request, needed)
-            with coming_from(origin(request, token)):
+            caller = await authorise(request, needed)
+            if everything:
+                require_everywhere(request, needed)
+            with coming_from(origin(request, caller)):
                 return await handler(request)
 
         return guarded
 
 
+class JwtCallers(Protocol):
+    """Knows the callers by the JWTs of an identity provider."""
+
+    def caller_of(self, jwt: str) -> Caller:
+        """Who presents the JWT. Raises JwtRefusedError and ProviderUnavailableError."""
+
+
+class JwtRefusedError(Exception):
+    """The JWT lets nobody in; the text has the reason, and no part of the JWT."""
+
+
+class ProviderUnavailableError(Exception):
+    """The identity provider cannot be asked, so nobody can be known by it."""
+
+
+def caller_of(request: Request) -> Caller:
+    found: Caller = request.state.caller
+    return found
+
+
 def caller(request: Request) -> str:
     """The caller's name in the audit."""
-    token: Token = request.state.token
-    return token.name
+    return caller_of(request).name
 
 
-def origin(request: Request, token: Token) -> Origin:
+def origin(request: Request, who: Caller) -> Origin:
     """The origin of a call, for the audit."""
     return Origin(
-        name=token.name,
-        role=str(token.role),
+        name=who.name,
+        role=str(who.role),
         address=request.client.host if request.client else "",
         request_id=request.state.request_id,
     )
 
 
-def authorise(request: Request, needed: Role) -> Token:
-    """Check the caller's role and store the token in the request's state. Raises HTTPException."""
-    header = request.headers.get("Authorization", "")
-    address = request.client.host if request.client else ""
-    token = check_role(request.app.state.tokens, header, needed, address, request.url.path)
-    request.state.token = token
-    return token
+def require_on(request: Request, needed: Role, *subjects: Subject) -> None:
+    """Raise HTTPException unless the caller's role extends to all of these."""
+    who = caller_of(request)
+    if not all(who.may_on(needed, subject) for subject in subjects):
+        _refused(who.name, HTTPStatus.FORBIDDEN, *_where(request))
+        detail = f"your role {needed} does not extend to this service, playbook or account"
+        raise HTTPException(HTTPStatus.FORBIDDEN, detail)
+
+
+def require_everywhere(request: Request, needed: Role) -> None:
+    """Raise HTTPException unless the caller has the role for everything."""
+    who = caller_of(request)
+    if not who.may_everywhere(needed):
+        _refused(who.name, HTTPStatus.FORBIDDEN, *_where(request))
+        detail = f"this requires the role {needed} for all services, playbooks and accounts"
+        raise HTTPException(HTTPStatus.FORBIDDEN, detail)
+
+
+async def authorise(request: Request, needed: Role) -> Caller:
+    """Check the caller's role and store the caller in the request's state.
+
+    Raises HTTPException.
+    """
+    header, (address, path) = request.headers.get("Authorization", ""), _where(request)
+    scheme, _, credentials = header.partition(" ")
+    sso: JwtCallers | None = request.app.state.sso
+    if sso is not None and scheme.lower() == "bearer" and is_jwt(credentials.strip()):
+        who = await asyncio.to_thread(_caller_by_jwt, sso, credentials.strip(), address, path)
+        if not who.may(needed):
+            _refused(who.name, HTTPStatus.FORBIDDEN, address, path)
+            raise HTTPException(HTTPStatus.FORBIDDEN, f"the role {needed} is required")
+    else:
+        who = check_role(request.app.state.tokens, header, needed, address, path).caller
+    if who.door is Door.BREAK_GLASS:
+        break_glass: BreakGlass = request.app.state.break_glass
+        with coming_from(origin(request, who)):
+            await asyncio.to_thread(break_glass.record, who)
+    request.state.caller = who
+    return who
+
+
+def is_jwt(credentials: str) -> bool:
+    """Whether it has the three parts of a signed JWT; a token of this service has no dot."""
+    return credentials.count(".") == 2  # noqa: PLR2004 header, claims and signature
+
+
+def _caller_by_jwt(sso: JwtCallers, jwt: str, address: str, path: str) -> Caller:
+    try:
+        return sso.caller_of(jwt)
+    except JwtRefusedError as error:
+        _refused("nobody", HTTPStatus.UNAUTHORIZED, address, path, reason=str(error))
+        challenge = f'Bearer {_REALM}, error="invalid_token"'
+        detail = f"the bearer token is refused: {error}"
+        raise HTTPException(
+            HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": challenge}
+        ) from None
+    except ProviderUnavailableError as error:
+        _refused("nobody", HTTPStatus.SERVICE_UNAVAILABLE, address, path, reason=str(error))
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
+
+
+def _where(request: Request) -> tuple[str, str]:
+    return request.client.host if request.client else "", request.url.path
 
 
 def check_role(tokens: Tokens, authorization: str, needed: Role, address: str, path: str) -> Token:
@@ -109,7 +196,9 @@ def check_role(tokens: Tokens, authorization: str, needed: Role, address: str, p
             "a valid bearer token is required",
             {"WWW-Authenticate": challenges},
         )
-    if not token.role.may(needed):
+    # A limited admin could deliver alerts about everything.
+    limited = needed is Role.WEBHOOK and not token.scope.unlimited
+    if limited or not token.role.may(needed):
         _refused(token.name, HTTPStatus.FORBIDDEN, address, path)
         raise HTTPException(HTTPStatus.FORBIDDEN, f"the role {needed} is required")
     if needed is not Role.WEBHOOK and tokens.outdated:
@@ -121,9 +210,9 @@ def check_role(tokens: Tokens, authorization: str, needed: Role, address: str, p
     return token
 
 
-def _refused(name: str, status: HTTPStatus, address: str, path: str) -> None:
+def _refused(name: str, status: HTTPStatus, address: str, path: str, **why: str) -> None:
     path = path[:_PATH_MAX]
-    _log.warning("caller_refused", status=int(status), name=name, address=address, path=path)
+    _log.warning("caller_refused", status=int(status), name=name, address=address, path=path, **why)
 
 
 def _by_password(tokens: Tokens, credentials: str) -> Token | None:

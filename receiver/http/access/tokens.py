@@ -9,21 +9,22 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Self, TypedDict, Unpack
 
 import structlog
 from pydantic import (
     AwareDatetime,
-    BaseModel,
-    ConfigDict,
     StringConstraints,
     TypeAdapter,
     ValidationError,
+    model_validator,
 )
 
 from actions.atomic_file import file_stamp, locked, write_atomically
+from receiver.http.access.callers import Caller, Door, Grant, Role, Scope, ScopeFields
+
+__all__ = ["Role", "Token", "Tokens", "TokensError", "create", "list_tokens", "load", "revoke"]
 
 _log = structlog.get_logger()
 # Seconds for which a revoked token may still be accepted.
@@ -33,31 +34,8 @@ _CHECK_INTERVAL_S = 1.0
 PEOPLE_GRACE_S = 300.0
 
 
-class Role(StrEnum):
-    """`viewer` < `operator` < `admin`; `webhook` is separate and may only post alerts."""
-
-    WEBHOOK = "webhook"
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    ADMIN = "admin"
-
-    def may(self, needed: "Role") -> bool:
-        """Whether this role includes the role `needed`."""
-        return self is needed or needed in _INCLUDES[self]
-
-
-_INCLUDES = {
-    Role.WEBHOOK: frozenset[Role](),
-    Role.VIEWER: frozenset[Role](),
-    Role.OPERATOR: frozenset({Role.VIEWER}),
-    Role.ADMIN: frozenset({Role.VIEWER, Role.OPERATOR, Role.WEBHOOK}),
-}
-
-
-class Token(BaseModel):
+class Token(ScopeFields):
     """One entry of the tokens file. Without `expires_at` it is valid until it is revoked."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._@-]{1,64}$")]
     role: Role
@@ -67,10 +45,27 @@ class Token(BaseModel):
     # The person who holds the token, if `name` is not the person's name.
     owner: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._@-]{1,64}$")] | None = None
 
+    # For people while the identity provider is away; each use is on record.
+    break_glass: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.role is Role.WEBHOOK and not self.scope.unlimited:
+            raise ValueError("a token of the role webhook has no limits: alerts say little of them")
+        if self.break_glass and (self.owner is None or self.role is Role.WEBHOOK):
+            raise ValueError("a break-glass token is a person's, whom `owner` names")
+        return self
+
     @property
-    def person(self) -> str:
-        """The person; several tokens of a person count as one approver."""
-        return self.owner or self.name
+    def caller(self) -> Caller:
+        """Who calls with it; several tokens of a person count as one approver."""
+        return Caller(
+            name=self.name,
+            person=self.owner or self.name,
+            door=Door.BREAK_GLASS if self.break_glass else Door.TOKEN,
+            grants=(Grant(role=self.role, scope=self.scope),),
+            token_sha256=self.sha256,
+        )
 
     def valid(self, now: float) -> bool:
         return self.expires_at is None or now < self.expires_at.timestamp()
@@ -175,18 +170,26 @@ def list_tokens(path: Path) -> Sequence[Token]:
     return _read(path)
 
 
+class TokenOptions(TypedDict, total=False):
+    """Of a new token; `expires_at` in epoch seconds, `owner` is the person."""
+
+    expires_at: float | None
+    owner: str | None
+    scope: Scope
+    break_glass: bool
+
+
 def create(
     path: Path,
     role: Role,
     name: str,
-    *,
-    expires_at: float | None = None,
-    owner: str | None = None,
+    **options: Unpack[TokenOptions],
 ) -> str:
     """Add a token to the file and return its secret, which is not stored.
 
-    `expires_at` in epoch seconds. Raises TokensError, also where the name is taken.
+    Raises TokensError, also where the name is taken.
     """
+    expires_at = options.get("expires_at")
     with locked(path):
         entries = list(_read(path)) if path.exists() else []
         if any(entry.name == name for entry in entries):
@@ -199,10 +202,12 @@ def create(
                 sha256=_digest(secret),
                 created_at=datetime.now(UTC).replace(microsecond=0),
                 expires_at=None if expires_at is None else datetime.fromtimestamp(expires_at, UTC),
-                owner=owner,
+                owner=options.get("owner"),
+                break_glass=options.get("break_glass", False),
+                **vars(options.get("scope", Scope())),
             )
-        except ValidationError:
-            raise TokensError("a name has 1 to 64 letters, digits or . _ @ -") from None
+        except ValidationError as error:
+            raise TokensError(_why(error)) from None
         _write(path, [*entries, token])
     return secret
 
@@ -231,8 +236,18 @@ def _read(path: Path) -> Sequence[Token]:
         raise TokensError(f"{path}: {where or 'file'}: {first['msg']}") from None
 
 
+def _why(error: ValidationError) -> str:
+    """Why no such token can be made."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    if first["loc"] and first["loc"][0] in {"name", "owner"}:
+        return "a name has 1 to 64 letters, digits or . _ @ -"
+    return first["msg"].removeprefix("Value error, ")
+
+
 def _write(path: Path, entries: Sequence[Token]) -> None:
-    rows = [entry.model_dump(mode="json", exclude_none=True) for entry in entries]
+    rows = [
+        entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True) for entry in entries
+    ]
     data = (json.dumps(rows, indent=2) + "\n").encode()
     try:
         write_atomically(path, data, mode=0o600, keep_rights=True)

@@ -11,6 +11,7 @@ from itertools import islice
 
 from sqlalchemy import Connection
 
+from receiver.http.access.callers import Subject
 from receiver.runs import intake, store
 from receiver.runs.model import Run, State
 from receiver.runs.queries import search, search_text
@@ -80,6 +81,9 @@ def _matches(queued: QueuedAlert, wanted: RunFilter) -> bool:
         (wanted.severity, labels.get("severity", "")),
     )
     if any(value not in {None, own} for value, own in equal):
+        return False
+    subject = Subject(service=named["group_name"])
+    if wanted.scopes is not None and not any(scope.covers(subject) for scope in wanted.scopes):
         return False
     text = "\n".join((queued.id, *labels.values())).lower()
     return all(term in text for term in search_text.terms(wanted.text or ""))

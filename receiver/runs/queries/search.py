@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, false, func, or_, select, true
 
 from actions.tables import intents
 from receiver.db.tables import has_feedback, run_search, runs
+from receiver.http.access.callers import Scope
 from receiver.runs.model import Run, State
 from receiver.runs.queries import search_text
 from receiver.runs.store import from_row
@@ -33,6 +34,8 @@ class RunFilter:
     alertname: str | None = None
     severity: str | None = None
     among: Collection[str] | None = None
+    # Runs within one of these; what a run has not is not within.
+    scopes: Sequence[Scope] | None = None
 
     @property
     def of_decided(self) -> bool:
@@ -89,6 +92,27 @@ def _conditions(wanted: RunFilter) -> Iterator[ColumnElement[bool]]:
         yield runs.c.received_at < wanted.until
     if wanted.among is not None:
         yield runs.c.id.in_(wanted.among)
+    if wanted.scopes is not None:
+        yield or_(false(), *(and_(true(), *_within(scope)) for scope in wanted.scopes))
+
+
+def _within(scope: Scope) -> Iterator[ColumnElement[bool]]:
+    limits = (
+        (runs.c.group_name, scope.services),
+        (runs.c.playbook, scope.playbooks),
+        (runs.c.account, scope.accounts),
+    )
+    for column, names in limits:
+        if names is not None:
+            # Not LIKE, which knows no case on SQLite.
+            yield or_(
+                column.in_([name for name in names if not name.endswith("*")]),
+                *(
+                    func.substr(column, 1, len(name) - 1) == name[:-1]
+                    for name in names
+                    if name.endswith("*")
+                ),
+            )
 
 
 def newest_about(connection: Connection, name: str, *, since: float) -> str | None:
