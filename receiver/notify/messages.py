@@ -66,7 +66,7 @@ def make_message(record: Record, run: Run | None, public_url: str | None) -> Mes
         return Message(
             kind=kind,
             title=f"{_switch_title(record)} by {plain(record.actor)}",
-            text=plain(record.detail.get("comment", "")),
+            text=_by_whom(record),
             same_as=(kind, str(record.seq)),
         )
     target, where = _target(record, run), _where(run)
@@ -83,6 +83,15 @@ def make_message(record: Record, run: Run | None, public_url: str | None) -> Mes
         text="\n".join(line for line in lines if line),
         same_as=(kind, record.run_id or "") if one_per_run else (kind, playbook, group + where),
     )
+
+
+def _by_whom(record: Record) -> str:
+    """What the person said, or who used the token of another name, and from where."""
+    detail = record.detail
+    if record.event == "break_glass_used":
+        address = (detail.get("origin") or {}).get("address", "an unknown address")
+        return f"{plain(detail['person'])}, from {plain(address)}"
+    return plain(detail.get("comment", ""))
 
 
 _TITLES = {

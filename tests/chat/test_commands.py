@@ -12,6 +12,8 @@ import pytest
 
 from receiver.chat.slack import FormError, parse_button, parse_command
 from receiver.chat.wiring import ChatError, make_chat
+from receiver.http.access import tokens
+from receiver.http.access.callers import Role
 from receiver.http.access.signatures import sign
 from receiver.settings import Settings
 from tests.api_fixtures import HOSTS, Live
@@ -236,6 +238,58 @@ def test_another_chat_uses_the_webhook(service: Live) -> None:
     assert say(service, "ask why?") == (
         "The assistant is off: set SMARTCLOUDOPS_ASK_URL and SMARTCLOUDOPS_ASK_MODEL."
     )
+
+
+def test_a_person_counts_once_in_the_chat_and_by_a_token(service: Live) -> None:
+    """As two of two people: by the chat user's `person`, if it differs from the name."""
+    file = service.folder / "tokens.json"
+    owned = tokens.create(file, Role.OPERATOR, "cli", owner="alice")
+    service.application.state.tokens.refresh()
+    users = service.folder / "users.json"
+    content = users.read_text()
+    erik = {"name": "erik", "role": "operator", "person": "erik@example.com"}
+    users.write_text(json.dumps(json.loads(content) | {"slack:T1/U9": erik}))
+    try:
+        run = service.until(service.start("paired", HOSTS[0])["id"], "awaiting_approval")
+        plan, path = run["plan"]["digest"], f"/api/v1/runs/{run['id']}/approve"
+        assert "1 more" in say(service, f"approve {run['id']} {plan[:8]} go")
+        headers = {"Authorization": f"Bearer {owned}"}
+        again = service.call("POST", path, headers=headers, json={"comment": "go", "plan": plan})
+        assert (again.status_code, len(again.json()["approvals"])) == (HTTPStatus.ACCEPTED, 1)
+        assert say(service, f"approve {run['id']} {plan[:8]} go", user="U9").count("approved") == 1
+        approvals = service.until(run["id"], "succeeded")["approvals"]
+        assert [each["person"] for each in approvals] == ["alice", "erik@example.com"]
+    finally:
+        users.write_text(content)
+
+
+def test_a_limited_role_is_limited_in_the_chat(service: Live) -> None:
+    """To runs of its services; what is about everything is refused."""
+    users = service.folder / "users.json"
+    content = users.read_text()
+    limited = {
+        name: {"name": f"of-{name}", "role": "operator", "services": [service_name]}
+        for name, service_name in (("web", "web-*"), ("other", "other"))
+    }
+    added = {f"slack:T1/{name.upper()}": user for name, user in limited.items()}
+    users.write_text(json.dumps(json.loads(content) | added))
+    try:
+        run = service.asking(HOSTS[1])
+        words, order = f"why {run['id']}", f"deny {run['id']} {run['plan']['digest'][:8]} no"
+        assert run["id"] in say(service, "runs", user="WEB")
+        assert run["id"] not in say(service, "runs", user="OTHER")
+        assert run["id"] not in say(service, "status", user="OTHER")
+        assert "reboot_instance" in say(service, words, user="WEB")
+        for text in (words, order, f"cancel {run['id']} no", f"mark {run['id']} right so"):
+            assert "does not extend to this run" in say(service, text, user="OTHER")
+        pressed = chat_fixtures.button("deny", f"{run['id']}:{run['plan']['digest']}", user="OTHER")
+        service.call("POST", _ACTIONS, headers=signed(pressed), content=pressed)
+        assert service.until(run["id"], "awaiting_approval")["approvals"] == []
+        for text in ("pause now", "resume now", "ask why?"):
+            assert "for all services" in say(service, text, user="WEB")
+        assert "denied reboot_instance" in say(service, order, user="WEB")
+    finally:
+        users.write_text(content)
 
 
 def test_a_change_of_the_files_applies_at_once(service: Live) -> None:

@@ -205,6 +205,16 @@ def test_the_command_makes_lists_and_revokes(tmp_path: Path) -> None:
     assert 89 <= (expires - datetime.now(UTC)).days <= 90
     listed = _run(tmp_path, "list").stdout
     assert listed == f"alice  operator  until {expires:%FT%TZ}\n"
+    limits = ("--service", "web-*", "--service", "api", "--account", "111122223333")
+    person = ("--person", "bob", "--break-glass")
+    made = _run(tmp_path, "create", "--role", "admin", "--name", "glass", *limits, *person)
+    assert (made.returncode, made.stderr) == (0, "")
+    (_, entry) = json.loads((tmp_path / "tokens.json").read_text())
+    assert (entry["services"], entry["accounts"]) == (["web-*", "api"], ["111122223333"])
+    assert _run(tmp_path, "list").stdout.splitlines()[1] == (
+        "glass  admin  for ever  break-glass  services: web-*, api  accounts: 111122223333"
+    )
+    assert _run(tmp_path, "revoke", "glass").returncode == 0
     assert secret not in listed
     revoked = _run(tmp_path, "revoke", "alice")
     assert revoked.returncode == 0
@@ -219,6 +229,9 @@ def test_the_command_makes_lists_and_revokes(tmp_path: Path) -> None:
         ("create", "--role", "king", "--name", "x"),
         ("create", "--role", "admin", "--name", "a b"),
         ("create", "--role", "admin", "--name", "x", "--ttl", "soon"),
+        ("create", "--role", "admin", "--name", "x", "--break-glass"),
+        ("create", "--role", "webhook", "--name", "x", "--service", "web"),
+        ("create", "--role", "viewer", "--name", "x", "--service", "*-web"),
         ("create", "--role", "admin", "--name", "x", "--ttl", "0d"),
         ("create", "--role", "admin", "--name", "x", "--ttl", "99999d"),
         ("revoke", "nobody"),

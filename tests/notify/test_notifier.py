@@ -338,6 +338,19 @@ def test_arming_and_disarming_are_notified(clock: Clock) -> None:
     assert disarmed == "Playbook high-cpu is disarmed by ann"
 
 
+def test_a_broken_glass_is_notified(clock: Clock) -> None:
+    """Who holds the token, and from where it was used."""
+    detail = {"person": "ann@example.com", "origin": {"address": "10.0.0.9"}}
+    record = Record(
+        seq=1, at=clock(), actor="glass-ann", event="break_glass_used", run_id=None, detail=detail
+    )
+    message = make_message(record, None, None)
+    assert message is not None
+    assert message.kind is MessageKind.BREAK_GLASS
+    assert message.title == "A break-glass token is used by glass-ann"
+    assert message.text == "ann example.com, from 10.0.0.9"
+
+
 def test_hostile_text_is_plain() -> None:
     """No mention, no markup, no second line, no end."""
     line = plain("<!everyone> <https://evil|click>\n@here `rm` \u202e" + "x" * 9000)
