@@ -44,18 +44,24 @@ def share_difference(first: tuple[int, int], second: tuple[int, int]) -> Differe
     )
 
 
-def mean_difference(first: Sequence[float], second: Sequence[float]) -> Difference:
-    """The mean of the first minus that of the second (Welch 1947); each has at least two values."""
+def mean_difference(first: Sequence[float], second: Sequence[float], *, most: float) -> Difference:
+    """The mean of the first minus that of the second; each has a value, all are from 0 to `most`.
+
+    Welch's interval, after one value at either end was added to each: what Agresti and Caffo 2000
+    (doi:10.1080/00031305.2000.10474560) do for shares. Without them it is too narrow where most
+    values are at one end, and of no width where all are.
+    """
     value = fmean(first) - fmean(second)
-    parts = [variance(values) / len(values) for values in (first, second)]
+    widened = [[*values, 0.0, most] for values in (first, second)]
+    parts = [variance(values) / len(values) for values in widened]
     error = sum(parts)
-    if error == 0:
-        return Difference(value=value, low=value, high=value)
     freedom = error**2 / sum(
-        part**2 / (len(values) - 1) for part, values in zip(parts, (first, second), strict=True)
+        part**2 / (len(values) - 1) for part, values in zip(parts, widened, strict=True)
     )
+    middle = fmean(widened[0]) - fmean(widened[1])
     half = _student(freedom) * math.sqrt(error)
-    return Difference(value=value, low=value - half, high=value + half)
+    low, high = min(value, middle - half), max(value, middle + half)
+    return Difference(value=value, low=max(-most, low), high=min(most, high))
 
 
 def _student(freedom: float) -> float:

@@ -68,6 +68,11 @@ class Justification(BaseModel):
     agreement_high: float | None = None
     relapsed: int | None = Field(default=None, description="recoveries that did not last")
     harmed: int | None = Field(default=None, description="acts that people marked wrong")
+    lift: dict[str, Any] | None = Field(
+        default=None,
+        description="what acting brings against waiting, by the hold-outs: `recovery`, a difference"
+        " of shares, and `sooner_s`, each with `value`, `low` and `high`; null below ten in each",
+    )
     earned: bool | None = Field(
         default=None, description="whether the bounds were met: it falls once they are not"
     )

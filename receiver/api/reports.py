@@ -43,6 +43,9 @@ class Report(BaseModel):
     agreement: list[dict[str, Any]] = Field(
         description="by playbook and service: incidents by answer, and the share that was right"
     )
+    lift: list[dict[str, Any]] = Field(
+        description="what acting brings against waiting, by playbook, where hold-outs tell of it"
+    )
     habits: list[dict[str, Any]] = Field(
         description="what people do by hand without a playbook, each with a draft of one"
     )

@@ -21,10 +21,12 @@ from receiver.http.access.auth import caller_of, require_role
 from receiver.http.access.callers import Role
 from receiver.playbook_testing.cases import TestFile
 from receiver.playbooks.yaml_source import YamlError, read
+from receiver.reports import agreement
 from receiver.runs.model import State
 from receiver.runs.queries import stats
 from receiver.runs.queries.stats import Period
 from receiver.runtime.rfc3339 import DAY_S
+from receiver.track_record.judged_runs import COUNTED_S
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 _DAYS, _WEEKS = 30, 8
@@ -62,12 +64,16 @@ def show_playbook(request: Request, name: PlaybookName) -> Response:
     with parts.database.read() as connection:
         counts = stats.count_by_playbook(connection, now - _DAYS * DAY_S)
         weeks = stats.count_by_week(connection, now, _WEEKS, name)
+        answers = agreement.agreement(connection, now - COUNTED_S, name)
+        lifts = agreement.lifts(connection, now - COUNTED_S, now, name)
     return render_page(
         request,
         "playbook.html",
         playbook=shown | {"record": track_record(counts.get(name, {}))},
         loaded=loaded,
         weeks=weekly(weeks),
+        answers=answers,
+        lift=lifts[0] if lifts else None,
         tests=read_tests(parts.settings.playbooks / "tests" / f"{name}.yaml"),
         days=_DAYS,
         target=request.query_params.get("target", "")[:255],

@@ -11,6 +11,7 @@ from receiver.track_record.record import TrackRecord
 _RELAPSES_ONE_OF, _RELAPSES_CHANCE = 5, 1
 # Fewer incidents do not speak against a mode that was not earned.
 _AGAINST_LEAST = 5
+_HARMS = "the hold-outs show that acting is worse than waiting"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,8 @@ def unmet(mode: Mode, service: str, record: TrackRecord, bounds: Bounds) -> Iter
         yield _relapses(record)
     if acting and record.harmed:
         yield f"people marked {len(record.harmed)} of its acts as wrong"
+    if acting and record.lift is not None and record.lift.harms:
+        yield _HARMS
 
 
 def crossed(arming: Arming, record: TrackRecord, bounds: Bounds) -> str | None:
@@ -81,6 +84,8 @@ def crossed(arming: Arming, record: TrackRecord, bounds: Bounds) -> str | None:
         )
     if any(at >= arming.since for at in record.harmed):
         return "people marked an act as wrong"
+    if acting and record.lift is not None and record.lift.harms:
+        return _HARMS
     often = record.relapsed > _RELAPSES_CHANCE
     if acting and often and record.relapsed * _RELAPSES_ONE_OF > record.recovered:
         return _relapses(record)

@@ -61,6 +61,8 @@ runs = Table(
     Column("caused_by", String(26)),
     # The run whose alert shows that the recovery did not last.
     Column("relapsed_by", String(26)),
+    # The arm of the playbook's hold-out that the run is in; null where it takes no part.
+    Column("holdout", Json),
     Column("verdict", Json),
     Column("gates", Json, nullable=False),
     Column("evidence", Json),

@@ -87,8 +87,8 @@ class Snapshot:
     run about the first.
     `announced` is the newest change that somebody announced of the group or its place.
     `relapse_of` is the run whose recovery from the same alert did not last.
-    `resolved`: a delivery reported the alert as resolved. `fires`: Prometheus still fires such an
-    alert.
+    `resolved`: a delivery reported the alert as resolved, at `resolved_at`. `fires`: Prometheus
+    still fires such an alert.
     """
 
     place: Place = HOME
@@ -96,6 +96,7 @@ class Snapshot:
     place_mode: Mode = Mode.AUTO
     paused: bool | None
     resolved: bool | None
+    resolved_at: float | None = None
     last_seen_at: float | None
     gap_s: float
     target: str | None

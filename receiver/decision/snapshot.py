@@ -164,7 +164,10 @@ class GroupSnapshot:
         """Add the facts of the alert's episode and of the service's records; AWS is not read."""
         run, target, playbook = subject.run, subject.target, subject.playbook
         snapshot = replace(
-            snapshot, resolved=is_resolved(run, episode), last_seen_at=last_seen(run, episode)
+            snapshot,
+            resolved=is_resolved(run, episode),
+            resolved_at=episode.resolved_at if episode else None,
+            last_seen_at=last_seen(run, episode),
         )
         known = self._records
         if known is None:

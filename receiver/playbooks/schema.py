@@ -191,6 +191,16 @@ class Window(_Part):
         raise LookupError("unreachable: a week has each weekday")
 
 
+class HoldOut(_Part):
+    """A `share` of the confirmed, light incidents waits first, to tell whether acting helps.
+
+    Never where a person waits, never critical, only on the first step in `auto`.
+    """
+
+    share: Annotated[Percent, Field(gt=0, le=50)] = 10.0
+    wait_s: Annotated[Seconds, Field(alias="wait", ge=60, le=3_600)] = 600.0
+
+
 class Playbook(_Part):
     """A playbook; `recheck` are PromQL conditions that replace the model's verdict.
 
@@ -223,6 +233,7 @@ class Playbook(_Part):
     rollback: bool = False
     standalone: bool = False
     ignores_dependencies: bool = False
+    holdout: HoldOut | None = None
     escalate: Annotated[list[EscalationStep], Field(max_length=5)] = Field(default_factory=list)
 
     @property

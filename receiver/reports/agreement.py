@@ -8,22 +8,25 @@ from sqlalchemy import Connection
 from receiver.track_record.habits import habits
 from receiver.track_record.incidents import Answer, Judged, Share, agreed
 from receiver.track_record.judged_runs import judged_runs
+from receiver.track_record.lift import lift, read_outcomes
 
 # A report counts all that people say; arming caps what one person says.
 _ALL = 1 << 30
 
 
-def agreement(connection: Connection, since: float) -> list[dict[str, Any]]:
+def agreement(
+    connection: Connection, since: float, playbook: str | None = None
+) -> list[dict[str, Any]]:
     """A row for each playbook and service: incidents by answer, and the share that was right."""
     by_key: dict[tuple[str, str], list[Judged]] = {}
-    for run in judged_runs(connection, since=since):
+    for run in judged_runs(connection, since=since, playbook=playbook):
         by_key.setdefault((run.playbook, run.service), []).append(run)
     rows = []
-    for (playbook, service), runs in sorted(by_key.items()):
+    for (name, service), runs in sorted(by_key.items()):
         counted = agreed(runs, vouched_max=_ALL)
         if counted.answers:
             answers = {str(answer): counted.answers.get(answer, 0) for answer in Answer}
-            row = {"playbook": playbook, "service": service, "answers": answers}
+            row = {"playbook": name, "service": service, "answers": answers}
             rows.append(row | share_json(counted.share))
     return rows
 
@@ -38,6 +41,15 @@ def share_json(share: Share) -> dict[str, Any]:
         "low": share.low if told else None,
         "high": share.high if told else None,
     }
+
+
+def lifts(
+    connection: Connection, since: float, until: float, playbook: str | None = None
+) -> list[dict[str, Any]]:
+    """What acting brings, by playbook, where hold-outs tell of any incident."""
+    outcomes = read_outcomes(connection, since=since, now=until, playbook=playbook)
+    found = ((name, lift(known)) for name, known in sorted(outcomes.items()))
+    return [{"playbook": name, **each.stored()} for name, each in found if each]
 
 
 def unwritten(connection: Connection, since: float) -> list[dict[str, Any]]:

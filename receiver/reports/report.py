@@ -13,6 +13,7 @@ from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.reports import agreement, commands, figures
 from receiver.reports.figures import Incident, Metric
+from receiver.reports.saved import minutes_saved
 from receiver.runs.queries import search
 from receiver.runs.queries.search import RunFilter
 from receiver.runtime.rfc3339 import rfc3339
@@ -44,9 +45,12 @@ def make_report(connection: Connection, inputs: ReportInput) -> dict[str, Any]:
     """The report as JSON values, from one snapshot of the records."""
     incidents = list(_incidents(connection, inputs))
     records = commands.read_commands(connection, inputs.since)
+    lifts = agreement.lifts(connection, inputs.since, inputs.until)
     return {
         "period": {"since": rfc3339(inputs.since), "until": rfc3339(inputs.until)},
-        "figures": {name: asdict(metric) for name, metric in _figures(incidents, inputs).items()},
+        "figures": {
+            name: asdict(metric) for name, metric in _figures(incidents, lifts, inputs).items()
+        },
         "incidents": {
             "total": len(incidents),
             "by_state": _count(str(incident.run.state) for incident in incidents),
@@ -57,6 +61,7 @@ def make_report(connection: Connection, inputs: ReportInput) -> dict[str, Any]:
             "items": [_incident_row(incident) for incident in incidents],
         },
         "agreement": agreement.agreement(connection, inputs.since),
+        "lift": lifts,
         "habits": agreement.unwritten(connection, inputs.since),
         "actions": _actions(incidents),
         "approvals": commands.approvals(incidents, records),
@@ -95,13 +100,16 @@ def _incidents(connection: Connection, inputs: ReportInput) -> Iterator[Incident
         before = page[-1].id
 
 
-def _figures(incidents: Sequence[Incident], inputs: ReportInput) -> Mapping[str, Metric]:
+def _figures(
+    incidents: Sequence[Incident], lifts: Sequence[Mapping[str, Any]], inputs: ReportInput
+) -> Mapping[str, Metric]:
     return {
         "time_to_action": figures.time_to_action(incidents),
         "correct_actions": figures.correct_actions(incidents),
         "availability": inputs.availability,
         "coverage": _coverage(inputs.coverage),
         "time_to_recovery": figures.time_to_recovery(incidents, inputs.manual_minutes),
+        "minutes_saved": minutes_saved(incidents, lifts, inputs.manual_minutes),
         "interventions_avoided": figures.interventions_avoided(incidents),
         "instance_hours_saved": figures.hours_saved(incidents, inputs.until, inputs.price),
     }

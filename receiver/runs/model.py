@@ -213,6 +213,26 @@ class Acknowledgement:
     at: float
 
 
+class Arm(StrEnum):
+    """The two kinds of incidents that a playbook's hold-out compares."""
+
+    HELD = "held"  # it waits first
+    ACTED = "acted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldOutAssignment:
+    """The arm of a run since `at` (epoch seconds), of a hold-out that waits `wait_s`.
+
+    A recovery that does not last `relapse_s` is none.
+    """
+
+    arm: Arm
+    at: float
+    wait_s: float
+    relapse_s: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ending:
     """The end of a run, after the rollback of its steps `roll_back`, and after any escalation.
@@ -276,6 +296,7 @@ class Run:
     account: str | None = None
     region: str | None = None
     acknowledged: Acknowledgement | None = None
+    holdout: HoldOutAssignment | None = None
 
     @property
     def place(self) -> Place:

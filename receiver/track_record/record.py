@@ -1,7 +1,7 @@
 """A playbook's record: what speaks for its decisions, for its acts, and what went wrong."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select
@@ -13,6 +13,7 @@ from receiver.playbooks.schema import Playbook
 from receiver.runs.model import State
 from receiver.track_record.incidents import Agreed, Answer, Judged, agreed
 from receiver.track_record.judged_runs import COUNTED_S, judged_runs
+from receiver.track_record.lift import Lift, lift, read_outcomes
 
 # The budget of errors is for a week.
 WEEK_S = 7 * 86_400.0
@@ -24,12 +25,13 @@ class TrackRecord:
 
     `decided` are those in which anything can be said of its decision, `acted` those in which it
     acted or a person denied it. `harmed` are the times (epoch seconds) of acts that a person marked
-    wrong.
+    wrong. `lift` is of all versions and services.
     """
 
     decided: Agreed = field(default_factory=Agreed)
     acted: Agreed = field(default_factory=Agreed)
     harmed: Sequence[float] = ()
+    lift: Lift | None = None
 
     @property
     def relapsed(self) -> int:
@@ -50,6 +52,7 @@ class TrackRecord:
             "agreement_high": share.high,
             "relapsed": self.relapsed,
             "harmed": len(self.harmed),
+            "lift": self.lift.stored() if self.lift else None,
         }
 
 
@@ -84,7 +87,10 @@ def read_record(
         place=scope.place,
     )
     of_service = [run for run in judged if scope.service in {"", run.service}]
-    return track_record(of_service, vouched_max=vouched_max)
+    name = scope.playbook.name
+    outcomes = read_outcomes(connection, since=now - COUNTED_S, now=now, playbook=name)
+    record = track_record(of_service, vouched_max=vouched_max)
+    return replace(record, lift=lift(outcomes.get(name, ())))
 
 
 def errors_by_service(

@@ -12,6 +12,7 @@ from models.features.evidence import Evidence
 from models.features.signals import ROLES_OF_ALERT
 from models.inference.verdict import Verdict
 from receiver.decision.decide import RETRY_AFTER_S
+from receiver.decision.holdout import assign, holdout_gate, recovered_at
 from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.model import Act, Ask, Decision, Observe, Refuse
 from receiver.decision.pipeline import PipelineResult
@@ -20,7 +21,7 @@ from receiver.evidence.plot_data import plot_series, shorten, thin
 from receiver.evidence.promql_recheck import conditions_of
 from receiver.evidence.range_queries import plotted
 from receiver.runs import relapses
-from receiver.runs.model import GuardResult, Run, State, StoredPlan
+from receiver.runs.model import Arm, GuardResult, Run, State, StoredPlan
 from receiver.runs.queries import stats
 from receiver.runs.transitions import Transition
 from receiver.workflow.lifecycle import Lifecycle
@@ -51,6 +52,14 @@ class DecisionWriter:
             with self.lifecycle.database.write() as connection:
                 relapses.record(connection, run, result.snapshot.relapse_of, self.clock())
         changes = self._changes(run, result) | {"gates": decision.gates}
+        if isinstance(decision, Act) and (assigned := assign(run, result, self.clock())):
+            gate = holdout_gate(assigned)
+            decision = replace(decision, gates=[*decision.gates, gate])
+            changes |= {"holdout": assigned, "gates": decision.gates}
+            if assigned.arm is Arm.HELD:
+                later = assigned.at + assigned.wait_s
+                self.lifecycle.redecide(run, run.next_rung, 0, **changes, next_act_at=later)
+                return None
         if isinstance(decision, Act | Ask):
             self._store_plan(run, decision, changes)
             return None
@@ -124,6 +133,9 @@ class DecisionWriter:
             "gates": decision.gates,
             "decided_at": self.clock(),
         }
+        if run.holdout is not None and not run.steps_begun and not isinstance(decision, Act | Ask):
+            # What recovered while it waited did so by itself.
+            changes["recovered_since"] = recovered_at(result, changes["decided_at"])
         if verdict is not None:
             changes["verdict"] = verdict
             self.metrics.verdicts.labels(verdict.answer).inc()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, insert, select, text
 
 from actions.aws.client_set import Aws
 from actions.place import Place
@@ -19,6 +19,7 @@ from demo.aws.emulator import Emulator
 from demo.aws.world import AwsError
 from receiver.console.login import login_rate
 from receiver.console.playbook_page import read_tests
+from receiver.db.tables import runs
 from receiver.http.access import tokens
 from receiver.http.access.callers import Role
 from tests.actions.audit.audit_fixtures import unguarded
@@ -406,6 +407,41 @@ def test_a_playbook_has_a_page(visitor: Visitor) -> None:
     tests = Path(__file__).parents[2] / "playbooks/tests/high-cpu.yaml"
     assert len(read_tests(tests)) > 3
     assert read_tests(tests.with_name("nothing.yaml")) == []
+
+
+def test_a_playbook_shows_whether_it_is_right_and_helps(visitor: Visitor) -> None:
+    """Incidents by answer, and what hold-outs say, each with its interval."""
+    state = visitor.service.system.database
+    run_id = visitor.service.start("growing", GROUP, dry_run=True)["id"]
+    page = _operator(visitor).get("/playbooks/growing").text
+    assert "Hold-outs" not in page
+    now = time.time()
+    with state.write() as connection:
+        row = dict(connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one())
+        for number in range(20):
+            at = now - (number + 2) * 90_000
+            arm = ("held", "acted")[number % 2]
+            changed = {
+                "id": f"{number:026}",
+                "request": None,
+                "dry_run": False,
+                "state": "succeeded",
+                "steps_begun": 1,
+                "received_at": at,
+                "recovered_since": at + 60,
+                "holdout": {"arm": arm, "at": at, "wait_s": 600.0, "relapse_s": 0.0},
+            }
+            connection.execute(insert(runs).values(row | changed))
+    try:
+        page = visitor.get("/playbooks/growing").text
+    finally:
+        with state.write() as connection:
+            connection.execute(delete(runs).where(runs.c.id < "1"))
+    assert f'20 of 20</strong> incidents of <code class="chip">{GROUP}</code>' in page
+    assert "95 % interval 84 to 100 %" in page
+    assert "10 incidents acted on, 10 waited 10 min" in page
+    assert "Acting recovers <strong>100 %</strong> more of them" in page
+    assert "<strong>540 s</strong> sooner" in page
 
 
 def test_a_group_has_a_page(visitor: Visitor) -> None:

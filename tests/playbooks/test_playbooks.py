@@ -85,6 +85,7 @@ def test_another_default_is_another_edition(written: Callable[[str], Path]) -> N
         "rollback": False,
         "standalone": False,
         "ignores_dependencies": False,
+        "holdout": None,
         "escalate": [],
     }
     # With another default, raise the edition and write down both here.

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "state_0012"
-down_revision = "state_0010"
+down_revision = "state_0011"
 
 
 def upgrade() -> None:
