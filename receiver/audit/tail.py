@@ -82,9 +82,13 @@ class AuditTail:
             return
         try:
             with self.database.write() as connection:
-                for record in records:
-                    if self._claim(connection, record.seq):
-                        self.on_record(connection, record)
+                # Writers wait for each other: nobody moves the position meanwhile.
+                position = self._position(connection) or 0
+                new = [record for record in records if record.seq > position]
+                for record in new:
+                    self.on_record(connection, record)
+                if new:
+                    self._claim(connection, new[-1].seq)
         except SQLAlchemyError:
             raise
         except Exception:  # noqa: BLE001 each by itself, so that one alone is skipped
