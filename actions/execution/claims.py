@@ -1,9 +1,21 @@
 """The exclusive right of a run to act on a target, and the cooldown of the target."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, case, or_, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    case,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningInsert
 
 from actions.base import Outcome, StepResult
 from actions.execution import (
@@ -19,7 +31,7 @@ from actions.execution.records import Claim, ClaimRequest
 from actions.place import HOME, Place
 from actions.reasons import Reason
 from actions.refusal import Refusal
-from actions.tables import claims, insert_into, intents, is_at, is_at_given
+from actions.tables import claims, insert_for, intents, is_at, is_at_given
 
 _ON = select(claims).where(
     is_at_given(claims), claims.c.target.in_(bindparam("targets", expanding=True))
@@ -106,23 +118,34 @@ def _why_over_limit(connection: Connection, request: ClaimRequest, now: float) -
 
 def _upsert(connection: Connection, request: ClaimRequest, now: float) -> int | None:
     """The new fence; None if another run holds the target, or the target is in its cooldown."""
-    until = now + request.cooldown_s
-    values = {"run_id": request.run_id, "claimed_at": now, "cooldown_until": until, "held": True}
-    own = claims.c.run_id == request.run_id
+    row = {
+        **vars(request.place),
+        "target": request.target,
+        "run_id": request.run_id,
+        "fence": 1,
+        "claimed_at": now,
+        "cooldown_until": now + request.cooldown_s,
+        "held": True,
+    }
+    return connection.execute(_taking(connection.dialect.name), row).scalar_one_or_none()
+
+
+@cache
+def _taking(dialect: str) -> ReturningInsert[int]:
+    statement = insert_for(dialect, claims)
+    given = statement.excluded
+    own = claims.c.run_id == given.run_id
     longer = case(
-        (and_(own, claims.c.cooldown_until > until), claims.c.cooldown_until), else_=until
+        (and_(own, claims.c.cooldown_until > given.cooldown_until), claims.c.cooldown_until),
+        else_=given.cooldown_until,
     )
-    statement = (
-        insert_into(connection, claims)
-        .values(**vars(request.place), target=request.target, fence=1, **values)
-        .on_conflict_do_update(
-            index_elements=claims.primary_key.columns,
-            set_=values | {"fence": claims.c.fence + 1, "cooldown_until": longer},
-            where=or_(own, and_(claims.c.held.is_(False), claims.c.cooldown_until <= now)),
-        )
-        .returning(claims.c.fence)
-    )
-    return connection.execute(statement).scalar_one_or_none()
+    same = {name: given[name] for name in ("run_id", "claimed_at", "held")}
+    free = and_(claims.c.held.is_(False), claims.c.cooldown_until <= given.claimed_at)
+    return statement.on_conflict_do_update(
+        index_elements=claims.primary_key.columns,
+        set_=same | {"fence": claims.c.fence + 1, "cooldown_until": longer},
+        where=or_(own, free),
+    ).returning(claims.c.fence)
 
 
 def why_lost(connection: Connection, intent: Intent, *, reverses: bool = False) -> Refusal | None:
@@ -151,10 +174,15 @@ def _why_paused(
     return rules.require_not_paused(paused=paused)
 
 
+_RELEASE = (update(claims).where(claims.c.run_id.in_(bindparam("run_ids", expanding=True)))).values(
+    held=False
+)
+
+
 def release(connection: Connection, *run_ids: str) -> None:
     """End the claims of the runs; their cooldowns continue."""
     if run_ids:
-        connection.execute(update(claims).where(claims.c.run_id.in_(run_ids)).values(held=False))
+        connection.execute(_RELEASE, {"run_ids": run_ids})
         disruption_budget.release(connection, *run_ids)
 
 

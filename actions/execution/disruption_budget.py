@@ -116,16 +116,24 @@ def reserved_by_others(
     return {scope: frozenset(targets) for scope, targets in reserved.items()}
 
 
+_FORGET = delete(reservations).where(
+    reservations.c.run_id == bindparam("of"), reservations.c.target == bindparam("from")
+)
+_RESERVE = insert(reservations)
+_RELEASE = delete(reservations).where(
+    reservations.c.run_id.in_(bindparam("run_ids", expanding=True))
+)
+
+
 def reserve(
     connection: Connection, place: Place, run_id: str, target: str, scopes: Sequence[str]
 ) -> None:
-    key = (reservations.c.run_id == run_id, reservations.c.target == target)
-    connection.execute(delete(reservations).where(*key))
+    connection.execute(_FORGET, {"of": run_id, "from": target})
     of_run = {**vars(place), "run_id": run_id, "target": target}
     rows = [{**of_run, "scope": scope} for scope in scopes]
     if rows:
-        connection.execute(insert(reservations), rows)
+        connection.execute(_RESERVE, rows)
 
 
 def release(connection: Connection, *run_ids: str) -> None:
-    connection.execute(delete(reservations).where(reservations.c.run_id.in_(run_ids)))
+    connection.execute(_RELEASE, {"run_ids": run_ids})

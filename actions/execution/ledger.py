@@ -14,7 +14,7 @@ from actions.base import CallResult, Outcome, StepResult
 from actions.execution import rate_limits
 from actions.place import HOME, Place
 from actions.step_key import StepKey, StepKind
-from actions.tables import intents, is_at
+from actions.tables import intents, is_at_given
 
 
 class Stage(StrEnum):
@@ -111,17 +111,24 @@ def intents_by_run(
     return by_run
 
 
+_DISPATCHED_TO = (
+    select(intents)
+    .where(
+        is_at_given(intents),
+        intents.c.target.in_(bindparam("targets", expanding=True)),
+        intents.c.dispatched_at >= bindparam("since"),
+        intents.c.outcome.is_distinct_from(Outcome.FAILED),
+    )
+    .order_by(intents.c.dispatched_at.desc())
+)
+
+
 def dispatched_to(
     connection: Connection, place: Place, targets: Sequence[str], since: float
 ) -> Sequence[Intent]:
     """Acts on these targets that were sent to AWS since `since` and did not fail; latest first."""
-    query = select(intents).where(
-        is_at(intents, place),
-        intents.c.target.in_(targets),
-        intents.c.dispatched_at >= since,
-        intents.c.outcome.is_distinct_from(Outcome.FAILED),
-    )
-    rows = connection.execute(query.order_by(intents.c.dispatched_at.desc())).mappings()
+    values = {**vars(place), "targets": [*targets], "since": since}
+    rows = connection.execute(_DISPATCHED_TO, values).mappings()
     steps = map(_intent, rows)
     return [step for step in steps if step.step.kind is not StepKind.CAPTURE]
 

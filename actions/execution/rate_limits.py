@@ -4,6 +4,7 @@ Endless successful remediation hides a real fault: beyond these limits a person 
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -17,11 +18,12 @@ from sqlalchemy import (
     func,
     select,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from actions.execution.records import Attempts
 from actions.place import Place
 from actions.step_key import StepKey
-from actions.tables import attempts, insert_into, intents
+from actions.tables import attempts, insert_for, intents
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
 
@@ -92,7 +94,12 @@ def record(connection: Connection, attempt: Attempt) -> None:
         "at": attempt.at,
         **vars(attempt.place),
     }
-    connection.execute(insert_into(connection, attempts).values(row).on_conflict_do_nothing())
+    connection.execute(_adding(connection.dialect.name), row)
+
+
+@cache
+def _adding(dialect: str) -> sqlite.Insert | postgresql.Insert:
+    return insert_for(dialect, attempts).on_conflict_do_nothing()
 
 
 def forget(connection: Connection, run_id: str, step: StepKey) -> None:

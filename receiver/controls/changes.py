@@ -6,7 +6,7 @@ An alert soon after a change is likely its effect, which a step on a host does n
 import json
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from actions.audit import log
 from actions.place import Place
@@ -14,6 +14,17 @@ from actions.tables import audit
 from receiver.controls.records import Change
 
 ANNOUNCED = "change_announced"
+_LAST = select(func.max(audit.c.seq))
+# Built once, as each decision asks.
+_NEW = (
+    select(audit.c.detail)
+    .where(
+        audit.c.seq > bindparam("after"),
+        audit.c.seq <= bindparam("last"),
+        audit.c.event == ANNOUNCED,
+    )
+    .order_by(audit.c.seq)
+)
 
 
 def announce(connection: Connection, change: Change, by: str, now: float) -> None:
@@ -40,11 +51,9 @@ class ChangeRecords:
 
     def _read_new(self, connection: Connection) -> None:
         # Records are committed in their order.
-        last = connection.execute(select(func.max(audit.c.seq))).scalar() or 0
-        query = select(audit.c.detail).where(
-            audit.c.seq > self._seq, audit.c.seq <= last, audit.c.event == ANNOUNCED
-        )
-        for text in connection.execute(query.order_by(audit.c.seq)).scalars():
+        last = connection.execute(_LAST).scalar() or 0
+        between = {"after": self._seq, "last": last}
+        for text in connection.execute(_NEW, between).scalars():
             told = json.loads(text)
             place = Place(told["account"], told["region"])
             change = Change(at=told["at"], what=told["what"], place=place, group=told["group"])

@@ -46,16 +46,17 @@ def list_current(
     connection: Connection, now: float, *, before: str | None = None, limit: int | None = None
 ) -> Sequence[Override]:
     """Overrides that have not ended, newest first, below id `before`."""
-    query = select(overrides).where(overrides.c.ends_at > now)
+    query = _CURRENT
     if before is not None:
         query = query.where(overrides.c.id < before)
-    query = query.order_by(overrides.c.id.desc()).limit(limit)
-    return [_override(row) for row in connection.execute(query)]
+    if limit is not None:
+        query = query.limit(limit)
+    return [_override(row) for row in connection.execute(query, {"now": now})]
 
 
 def in_effect(connection: Connection, identity: Identity, now: float) -> Sequence[Override]:
     """Overrides that apply to a target and its alert now."""
-    current = [_override(row) for row in connection.execute(_CURRENT, {"now": now})]
+    current = list_current(connection, now)
     return [override for override in current if override.applies_to(identity, now)]
 
 

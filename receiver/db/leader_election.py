@@ -201,10 +201,14 @@ def _now() -> float:
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
+_NOW = cast(func.extract("epoch", func.clock_timestamp()), Float)
+# Built once, as each transaction of the leader asks.
+_LEASE = select(leadership, _NOW.label("now"))
+
+
 def _lease(connection: Connection) -> Row[Any]:
     """The lease, and as `now` the database's time, which all receivers share, in epoch seconds."""
-    now = cast(func.extract("epoch", func.clock_timestamp()), Float)
-    return connection.execute(select(leadership, now.label("now"))).one()
+    return connection.execute(_LEASE).one()
 
 
 def make_leadership(state: Database) -> Leadership:

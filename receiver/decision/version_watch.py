@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, bindparam, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from actions.audit import log
@@ -20,7 +20,7 @@ from actions.aws.groups import Group
 from actions.aws.tags import OPT_IN_TAG
 from actions.aws.target_errors import NotActionableError
 from actions.place import HOME, Place
-from actions.tables import audit, is_at
+from actions.tables import audit, audit_head, is_at
 from receiver.db.database import Database
 from receiver.db.tables import runs
 from receiver.decision.versions import SeenVersion, version_of
@@ -40,6 +40,17 @@ _REPEAT_S = DAY_S
 _SHARE = 0.8
 # Account, region, group, launch template and version.
 _Key = tuple[str, str, str, str, str]
+_LAST = select(audit_head.c.seq)
+# Built once, as each decision asks.
+_NEW = (
+    select(audit)
+    .where(
+        audit.c.seq > bindparam("after"),
+        audit.c.seq <= bindparam("last"),
+        audit.c.event.in_((HEALTHY, ILL)),
+    )
+    .order_by(audit.c.seq)
+)
 
 
 @dataclass(kw_only=True)
@@ -65,8 +76,10 @@ class VersionRecords:
 
     def read_new(self, connection: Connection) -> None:
         """Raises SQLAlchemyError."""
-        query = select(audit).where(audit.c.seq > self._seq, audit.c.event.in_((HEALTHY, ILL)))
-        for row in connection.execute(query.order_by(audit.c.seq)).mappings():
+        # Otherwise each decision would look again at all records since the last of these.
+        last = connection.execute(_LAST).scalar_one()
+        between = {"after": self._seq, "last": last}
+        for row in connection.execute(_NEW, between).mappings():
             detail = json.loads(row["detail"])
             place = detail.get("account", self.own.account), detail.get("region", self.own.region)
             key = (*place, detail["group"], detail["template"], detail["version"])
@@ -78,7 +91,7 @@ class VersionRecords:
                 healthy=row["event"] == HEALTHY,
             )
             self._seen[key] = (version, row["at"])
-            self._seq = row["seq"]
+        self._seq = last
 
 
 @dataclass(kw_only=True)

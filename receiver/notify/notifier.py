@@ -65,7 +65,7 @@ class Notifier:
         """Store the message about the record, if it needs one."""
         if self.clock() - record.at > outbox.AGE_MAX_S:
             return
-        run = store.get(connection, record.run_id) if record.run_id else None
+        run = store.get_at_work(connection, record.run_id) if record.run_id else None
         message = make_message(record, run, self.public_url)
         if message is not None:
             outbox.add(connection, message, record.at)

@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
 from actions.audit import log
 from actions.place import Place
-from actions.tables import is_at
+from actions.tables import is_at, is_at_given
 from receiver.db.tables import runs
 from receiver.runs.model import Run, State
 from receiver.runs.transitions import ACTOR
@@ -34,31 +34,35 @@ class Recovery:
     at: float
 
 
+# Built once, as each decision asks.
+_RECOVERIES = (
+    select(
+        runs.c.id,
+        runs.c.target,
+        runs.c.labels,
+        runs.c.playbook,
+        runs.c.playbook_digest,
+        runs.c.next_rung,
+        runs.c.ended_at,
+    )
+    .where(
+        is_at_given(runs),
+        runs.c.target.in_(bindparam("targets", expanding=True)),
+        runs.c.state == State.SUCCEEDED,
+        runs.c.steps_begun > 0,
+        runs.c.ended_at > bindparam("since"),
+    )
+    .order_by(runs.c.ended_at.desc())
+)
+
+
 def last_recoveries(
     connection: Connection, place: Place, targets: Collection[str], now: float
 ) -> Mapping[str, Sequence[Recovery]]:
     """The recoveries of a day by target, the latest first."""
-    query = (
-        select(
-            runs.c.id,
-            runs.c.target,
-            runs.c.labels,
-            runs.c.playbook,
-            runs.c.playbook_digest,
-            runs.c.next_rung,
-            runs.c.ended_at,
-        )
-        .where(
-            is_at(runs, place),
-            runs.c.target.in_(targets),
-            runs.c.state == State.SUCCEEDED,
-            runs.c.steps_begun > 0,
-            runs.c.ended_at > now - LASTS_MAX_S,
-        )
-        .order_by(runs.c.ended_at.desc())
-    )
+    values = {**vars(place), "targets": [*targets], "since": now - LASTS_MAX_S}
     found: dict[str, list[Recovery]] = {}
-    for row in connection.execute(query).mappings():
+    for row in connection.execute(_RECOVERIES, values).mappings():
         found.setdefault(row["target"], []).append(_recovery(row))
     return found
 

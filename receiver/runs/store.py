@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 from sqlalchemy import (
-    Column,
-    ColumnElement,
     CompoundSelect,
     Connection,
+    Integer,
     RowMapping,
+    Select,
     bindparam,
     case,
     func,
@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from actions.place import Place
 from actions.reasons import Reason
-from actions.tables import is_at
+from actions.tables import is_at_given
 from receiver.db.tables import runs
 from receiver.runs.model import IN_FLIGHT, Run, State
 
@@ -44,11 +44,20 @@ _ORDER = (runs.c.priority, runs.c.received_at.desc())
 _RUN = TypeAdapter(Run)
 # Built once, as each phase and step runs it.
 _GET = select(runs).where(runs.c.id == bindparam("run_id"))
+_GET_AT_WORK = select(*(column for column in runs.c if column.name != "evidence")).where(
+    runs.c.id == bindparam("run_id")
+)
 
 
 def get(connection: Connection, run_id: str) -> Run | None:
     row = connection.execute(_GET, {"run_id": run_id}).mappings().one_or_none()
     return None if row is None else from_row(row)
+
+
+def get_at_work(connection: Connection, run_id: str) -> Run | None:
+    """As `get`, without the evidence, which is long, and of which no step asks."""
+    row = connection.execute(_GET_AT_WORK, {"run_id": run_id}).mappings().one_or_none()
+    return None if row is None else from_row(dict(row) | {"evidence": None})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +92,10 @@ def _heads(excluded: frozenset[str]) -> CompoundSelect[Any]:
         "runs": runs.c.id,
     }
     others = [columns[name].not_in(bindparam(name, expanding=True)) for name in sorted(excluded)]
-    due = or_(runs.c.next_act_at.is_(None), runs.c.next_act_at <= bindparam("now"))
     # One state at a time, so that the index returns them in order.
     firsts = [
         select(runs.c.priority, runs.c.received_at, runs.c.lane)
-        .where(runs.c.state == state, due, *others)
+        .where(runs.c.state == state, _DUE, *others)
         .order_by(*_ORDER)
         .limit(1)
         .subquery()
@@ -99,23 +107,22 @@ def _heads(excluded: frozenset[str]) -> CompoundSelect[Any]:
 def pending_in_lane(
     connection: Connection, lane: str, *, resting: Collection[str], now: float, limit: int
 ) -> Sequence[Run]:
-    query = (
-        select(runs)
-        .where(runs.c.state.in_(_UNDECIDED), runs.c.lane == lane, *_due(resting, now))
-        .order_by(*_ORDER)
-        .limit(limit)
+    values = {"lane": lane, "runs": [*resting], "now": now, "limit": limit}
+    return [from_row(row) for row in connection.execute(_IN_LANE, values).mappings()]
+
+
+_DUE = or_(runs.c.next_act_at.is_(None), runs.c.next_act_at <= bindparam("now"))
+_IN_LANE = (
+    select(runs)
+    .where(
+        runs.c.state.in_(_UNDECIDED),
+        runs.c.lane == bindparam("lane"),
+        runs.c.id.not_in(bindparam("runs", expanding=True)),
+        _DUE,
     )
-    return [from_row(row) for row in connection.execute(query).mappings()]
-
-
-def _due(resting: Collection[str], now: float) -> Sequence[ColumnElement[bool]]:
-    due = or_(runs.c.next_act_at.is_(None), runs.c.next_act_at <= now)
-    return *_without(runs.c.id, resting), due
-
-
-def _without(column: Column[str], values: Collection[str]) -> Sequence[ColumnElement[bool]]:
-    """No condition without values, because SQLAlchemy renders a list at each execution."""
-    return (column.not_in(values),) if values else ()
+    .order_by(*_ORDER)
+    .limit(bindparam("limit", type_=Integer))
+)
 
 
 def with_overdue_phase(connection: Connection, *, before: float) -> Sequence[Run]:
@@ -174,6 +181,28 @@ def alerting_instances(
     narrows them. Judged alerts come first, and the newest alert of every instance comes before any
     second one, so that an instance with many alerts does not displace the others.
     """
+    most = ALERTING_MAX if among is None else max(ALERTING_MAX, len(among))
+    values = {
+        **vars(place),
+        "group_name": group,
+        "since": since,
+        "among": [*(among or ())],
+        "most": most,
+    }
+    rows = connection.execute(_alerting(among is not None), values)
+    return [
+        AlertingInstance(
+            run_id=row.id,
+            instance_id=row.target,
+            labels=row.labels,
+            judged=row.judged,
+        )
+        for row in rows
+    ]
+
+
+@cache
+def _alerting(narrowed: bool) -> Select[Any]:  # noqa: FBT001 a key of the cache
     judged = runs.c.verdict.is_not(None)
     newest_first = runs.c.received_at.desc()
     rank = func.row_number().over(
@@ -182,33 +211,23 @@ def alerting_instances(
     columns = (runs.c.id, runs.c.target, runs.c.labels, runs.c.received_at)
     alerts = select(*columns, judged.label("judged"), rank.label("rank")).where(
         # Where an undecided alert is, is not known yet; AWS tells which instances are members.
-        or_(runs.c.account.is_(None), is_at(runs, place)),
-        runs.c.group_name.is_not_distinct_from(group),
-        runs.c.received_at >= since,
+        or_(runs.c.account.is_(None), is_at_given(runs)),
+        runs.c.group_name.is_not_distinct_from(bindparam("group_name")),
+        runs.c.received_at >= bindparam("since"),
         # A malformed id identifies no instance.
         runs.c.target.is_not(None),
-        runs.c.target.is_distinct_from(group),
+        runs.c.target.is_distinct_from(bindparam("group_name")),
         # A manual run does not indicate a fault.
         runs.c.request.is_(None),
         runs.c.state.not_in((State.SUCCEEDED, State.RESOLVED)),
         or_(runs.c.refusal.is_(None), runs.c.refusal.not_in(_NO_FAULT)),
     )
-    most = ALERTING_MAX
-    if among is not None:
-        most = max(most, len(among))
-        alerts = alerts.where(runs.c.target.in_(among))
+    if narrowed:
+        alerts = alerts.where(runs.c.target.in_(bindparam("among", expanding=True)))
     ranked = alerts.subquery()
     order = (ranked.c.judged.desc(), ranked.c.rank, ranked.c.received_at.desc())
     query = select(ranked.c.id, ranked.c.target, ranked.c.labels, ranked.c.judged).order_by(*order)
-    return [
-        AlertingInstance(
-            run_id=row.id,
-            instance_id=row.target,
-            labels=row.labels,
-            judged=row.judged,
-        )
-        for row in connection.execute(query.limit(most))
-    ]
+    return query.limit(bindparam("most", type_=Integer))
 
 
 def caused_by(connection: Connection, run_id: str) -> Sequence[str]:

@@ -41,7 +41,7 @@ class PhaseRunner:
         # A second copy of a phase waits here, then finds that its run has another phase.
         with self._locks[hash(phase.run_id) % len(self._locks)]:
             with self.database.read() as connection:
-                run = store.get(connection, phase.run_id)
+                run = store.get_at_work(connection, phase.run_id)
             if run is not None and run.phase == phase.id:
                 with bound_contextvars(run=run.id):
                     self._run(run, phase)

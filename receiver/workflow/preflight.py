@@ -29,7 +29,7 @@ class Preflight:
         Overrides and disarming do not block a rollback, which limits the damage of earlier steps.
         Raises RunStoppedError if a person has stopped the rollback.
         """
-        run = store.get(connection, step.run_id)
+        run = store.get_at_work(connection, step.run_id)
         if run is None:
             return Refusal(Reason.OVERRIDE_HOLD, f"the run {step.run_id} no longer exists")
         if step.reverses is not None:
