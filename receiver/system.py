@@ -195,6 +195,7 @@ class _Builder:
                 recent_group=self.evidence.aws_readers.recent_group,
                 messenger=self.edges.messenger or self.edges.channels or NullMessenger(),
                 begin=self.leadership.write,
+                read=self.database.read,
                 clock=self.edges.clock,
                 forbids=preflight.why_denied,
                 check=self.leadership.check,

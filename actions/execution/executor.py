@@ -7,6 +7,7 @@ otherwise the action's `read_back` reads from AWS what happened. An outcome that
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
@@ -35,7 +36,9 @@ _NO_ANSWER = Failure(name="no answer was recorded", refused=False, cause=Cause.P
 
 @dataclass(frozen=True, kw_only=True)
 class Executor:
-    """Executes steps; `begin` opens a write transaction, `clock` gives epoch seconds.
+    """Executes steps; `clock` gives epoch seconds.
+
+    `begin` opens a write transaction, `read` a snapshot that waits for no writer.
 
     `aws_at` gives the clients of a place. `check` runs right before the call. `begin` and `check`
     raise if this process may no longer act; another process then continues the step. `forbids`
@@ -47,6 +50,7 @@ class Executor:
     aws_at: Callable[[Place], Aws]
     messenger: Messenger
     begin: Begin
+    read: Callable[[], AbstractContextManager[Connection]]
     clock: Callable[[], float]
     forbids: Callable[[Connection, Step], Refusal | None]
     check: Callable[[], None]
@@ -61,6 +65,7 @@ class Executor:
             aws_at=self.aws_at,
             messenger=self.messenger,
             begin=self.begin,
+            read=self.read,
             clock=self.clock,
             forbids=self.forbids,
             recent_scopes=self.recent_scopes,
@@ -77,7 +82,7 @@ class Executor:
         Raises botocore's errors where reading failed before anything was sent, and
         StillChangingError where a rollback must wait for AWS: try again later.
         """
-        with self.begin() as connection:
+        with self.read() as connection:
             intent = ledger.read_intent(connection, step.run_id, step.key)
             earlier = safeguards.read_preceding(connection, step)
         if intent is None:
