@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, cast
 
 import boto3
+import botocore
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -100,6 +101,8 @@ def _makers(
         connect_timeout=3,
         read_timeout=10,
         max_pool_connections=pool,
+        # Given, because botocore builds its own, of the machine and its settings, twice a call.
+        user_agent=f"Botocore/{botocore.__version__}",
         user_agent_extra="smartcloudops",
         retries={"mode": "standard", "total_max_attempts": 3},
     )
