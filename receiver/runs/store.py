@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import TypeAdapter
 from sqlalchemy import (
-    CompoundSelect,
     Connection,
     Integer,
     RowMapping,
@@ -17,7 +16,6 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    union_all,
 )
 
 from actions.place import Place
@@ -39,8 +37,6 @@ _NO_FAULT = (
     Reason.TARGET_UNPROVEN,
     Reason.VERDICT_REFUTED,
 )
-_UNDECIDED = (State.RECEIVED, State.DECIDING)
-_ORDER = (runs.c.priority, runs.c.received_at.desc())
 _RUN = TypeAdapter(Run)
 # Built once, as each phase and step runs it.
 _GET = select(runs).where(runs.c.id == bindparam("run_id"))
@@ -58,71 +54,6 @@ def get_at_work(connection: Connection, run_id: str) -> Run | None:
     """As `get`, without the evidence, which is long, and of which no step asks."""
     row = connection.execute(_GET_AT_WORK, {"run_id": run_id}).mappings().one_or_none()
     return None if row is None else from_row(dict(row) | {"evidence": None})
-
-
-@dataclass(frozen=True, kw_only=True)
-class LeftOut:
-    """What is not decided now: busy `lanes`, those of some `accounts`, and `runs` that rest."""
-
-    lanes: Collection[str] = ()
-    accounts: Collection[str] = ()
-    runs: Collection[str] = ()
-
-
-def pending(connection: Connection, left_out: LeftOut, now: float, limit: int) -> Sequence[Run]:
-    """Undecided runs of one lane: the lane of the most severe, then newest, run.
-
-    The most severe runs come first, the newest of them before older ones.
-    """
-    excluded = {name: [*values] for name, values in vars(left_out).items() if values}
-    heads = connection.execute(_heads(frozenset(excluded)), {**excluded, "now": now}).all()
-    if not heads:
-        return ()
-    lane = min(heads, key=lambda row: (row.priority, -row.received_at)).lane
-    return pending_in_lane(connection, lane, resting=left_out.runs, now=now, limit=limit)
-
-
-@cache
-def _heads(excluded: frozenset[str]) -> CompoundSelect[Any]:
-    """The first run of each undecided state, but what is `excluded` by fields of `LeftOut`."""
-    columns = {
-        "lanes": runs.c.lane,
-        # A lane begins with the account's number.
-        "accounts": func.substr(runs.c.lane, 1, 12),
-        "runs": runs.c.id,
-    }
-    others = [columns[name].not_in(bindparam(name, expanding=True)) for name in sorted(excluded)]
-    # One state at a time, so that the index returns them in order.
-    firsts = [
-        select(runs.c.priority, runs.c.received_at, runs.c.lane)
-        .where(runs.c.state == state, _DUE, *others)
-        .order_by(*_ORDER)
-        .limit(1)
-        .subquery()
-        for state in _UNDECIDED
-    ]
-    return union_all(*map(select, firsts))
-
-
-def pending_in_lane(
-    connection: Connection, lane: str, *, resting: Collection[str], now: float, limit: int
-) -> Sequence[Run]:
-    values = {"lane": lane, "runs": [*resting], "now": now, "limit": limit}
-    return [from_row(row) for row in connection.execute(_IN_LANE, values).mappings()]
-
-
-_DUE = or_(runs.c.next_act_at.is_(None), runs.c.next_act_at <= bindparam("now"))
-_IN_LANE = (
-    select(runs)
-    .where(
-        runs.c.state.in_(_UNDECIDED),
-        runs.c.lane == bindparam("lane"),
-        runs.c.id.not_in(bindparam("runs", expanding=True)),
-        _DUE,
-    )
-    .order_by(*_ORDER)
-    .limit(bindparam("limit", type_=Integer))
-)
 
 
 def with_overdue_phase(connection: Connection, *, before: float) -> Sequence[Run]:

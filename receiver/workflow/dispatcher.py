@@ -20,9 +20,10 @@ from receiver.decision.decide import RETRY_AFTER_S
 from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.model import Refuse
 from receiver.decision.pipeline import DecisionPipeline, GroupDecision
-from receiver.runs import intake, store
+from receiver.runs import intake
 from receiver.runs.model import GuardResult, Run
-from receiver.runs.store import LeftOut
+from receiver.runs.queries import pending
+from receiver.runs.queries.pending import LeftOut
 from receiver.runs.target_finder import TargetFinder
 from receiver.runs.transitions import Transition
 from receiver.webhook.inbox import Inbox
@@ -181,7 +182,7 @@ class Dispatcher:
         self._busy = {lane: task for lane, task in self._busy.items() if not task.done()}
         while len(self._busy) < _LANES:
             with self.database.read() as connection:
-                batch = store.pending(connection, self._left_out(), self.clock(), _LANE_BATCH)
+                batch = pending.first_lane(connection, self._left_out(), self.clock(), _LANE_BATCH)
             if not batch:
                 return
             task = self.pool.submit(self._decide_lane, batch)
@@ -206,7 +207,7 @@ class Dispatcher:
             if not self._decide_all(batch, together):
                 return
             with self.database.read() as connection:
-                batch = store.pending_in_lane(
+                batch = pending.in_lane(
                     connection,
                     batch[0].lane,
                     resting=self._failures.resting(),
