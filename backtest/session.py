@@ -93,7 +93,7 @@ class Session:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             replay = Replay(
                 settings=self.settings,
-                playbooks=self.playbooks,
+                playbooks=without_hold_outs(self.playbooks),
                 incidents=incidents,
                 prometheus=past,
                 fleet=PastFleet(
@@ -167,3 +167,10 @@ def _without_secrets(incident: Incident) -> Incident:
     redact = Redaction()
     labels = {name: redact(text) for name, text in incident.labels.items()}
     return replace(incident, labels=labels)
+
+
+def without_hold_outs(playbooks: Playbooks) -> Playbooks:
+    """What they would have done at once: an experiment is no part of a decision."""
+    return Playbooks(
+        items=[playbook.model_copy(update={"holdout": None}) for playbook in playbooks.items]
+    )

@@ -174,7 +174,7 @@ def count(connection: Connection, states: Collection[State]) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class InFlightCount:
-    """The number of a playbook's runs in a state; none of them was changed before `since`."""
+    """The number of a playbook's runs in a state; none of them is due since before `since`."""
 
     playbook: str | None
     state: State
@@ -183,13 +183,18 @@ class InFlightCount:
 
 
 def count_in_flight(connection: Connection) -> Sequence[InFlightCount]:
-    """Runs that have not ended, by playbook and state."""
+    """Runs that have not ended, by playbook and state.
+
+    One that is to be decided later, such as one that is held out, is not stuck until then.
+    """
+    later = (runs.c.state == State.DECIDING) & (runs.c.next_act_at > runs.c.updated_at)
+    since = case((later, runs.c.next_act_at), else_=runs.c.updated_at)
     query = (
         select(
             runs.c.playbook,
             runs.c.state,
             func.count().label("runs"),
-            func.min(runs.c.updated_at).label("since"),
+            func.min(since).label("since"),
         )
         .where(runs.c.state.in_(IN_FLIGHT))
         .group_by(runs.c.playbook, runs.c.state)

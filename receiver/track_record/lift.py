@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from models.intervals import Difference, mean_difference, share_difference
-from receiver.db.tables import runs
+from receiver.db.tables import run_search, runs
 from receiver.runs.model import Arm, State
 
 # From this number of incidents in each arm on, the intervals hold.
@@ -97,13 +97,14 @@ def read_outcomes(
         select(
             runs.c.playbook,
             runs.c.target,
-            runs.c.fingerprint,
+            run_search.c.alertname,
             runs.c.holdout,
             runs.c.state,
             runs.c.steps_begun,
             runs.c.recovered_since,
             runs.c.ended_at,
         )
+        .join(run_search, run_search.c.run_id == runs.c.id)
         .where(runs.c.received_at >= since, runs.c.holdout.is_not(None))
         .order_by(runs.c.received_at)
     )
@@ -120,7 +121,7 @@ def read_outcomes(
         over_at = _over_at(row, arm)
         lasted = over_at is not None and not any(
             over_at < later <= over_at + assigned["relapse_s"]
-            for later in again.get((row.target, str(row.fingerprint)), ())
+            for later in again.get((row.target, row.alertname), ())
         )
         after_s = max(0.0, over_at - at) if over_at is not None and lasted else None
         within = after_s if after_s is not None and after_s < wait_s else None
@@ -147,11 +148,13 @@ def _over_at(row: Any, arm: Arm) -> float | None:
 def _received(
     connection: Connection, targets: Iterable[str | None], since: float
 ) -> Mapping[tuple[str, str], Sequence[float]]:
-    """When alerts of these targets came, by target and fingerprint."""
-    query = select(runs.c.target, runs.c.fingerprint, runs.c.received_at).where(
-        runs.c.target.in_([*filter(None, targets)]), runs.c.received_at >= since
+    """When alerts of these targets came, by target and name."""
+    query = (
+        select(runs.c.target, run_search.c.alertname, runs.c.received_at)
+        .join(run_search, run_search.c.run_id == runs.c.id)
+        .where(runs.c.target.in_([*filter(None, targets)]), runs.c.received_at >= since)
     )
     times: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for row in connection.execute(query):
-        times[row.target, str(row.fingerprint)].append(row.received_at)
+        times[row.target, row.alertname].append(row.received_at)
     return times

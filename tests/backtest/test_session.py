@@ -70,6 +70,14 @@ def test_the_ladder_goes_on_while_the_alert_fires(tmp_path: Path) -> None:
     assert second.at - first.at == 330
 
 
+def test_nothing_is_held_out_of_a_backtest(tmp_path: Path) -> None:
+    """It tells what would be done, not who waits first."""
+    held = PLAYBOOK + "holdout: {share: 50%, wait: 1m}\n"
+    alerts = [_alert(1, 600 + number * 2_000, 60) for number in range(6)]
+    result = _run(tmp_path, PastServer(alerts=alerts), held)
+    assert [told[1] for told in _told(result)] == ["act reboot_instance"] * 6
+
+
 def test_half_a_group_is_a_storm(tmp_path: Path) -> None:
     alerts = [_alert(number, 600, 300) for number in (1, 2, 3)]
     result = _run(tmp_path, PastServer(alerts=alerts))

@@ -19,7 +19,7 @@ from demo.aws.emulator import Emulator
 from demo.aws.world import AwsError
 from receiver.console.login import login_rate
 from receiver.console.playbook_page import read_tests
-from receiver.db.tables import runs
+from receiver.db.tables import run_search, runs
 from receiver.http.access import tokens
 from receiver.http.access.callers import Role
 from tests.actions.audit.audit_fixtures import unguarded
@@ -432,11 +432,14 @@ def test_a_playbook_shows_whether_it_is_right_and_helps(visitor: Visitor) -> Non
                 "holdout": {"arm": arm, "at": at, "wait_s": 600.0, "relapse_s": 0.0},
             }
             connection.execute(insert(runs).values(row | changed))
+            found_by = {"alertname": "growing", "severity": "warning", "text": ""}
+            connection.execute(insert(run_search).values(run_id=changed["id"], **found_by))
     try:
         page = visitor.get("/playbooks/growing").text
     finally:
         with state.write() as connection:
             connection.execute(delete(runs).where(runs.c.id < "1"))
+            connection.execute(delete(run_search).where(run_search.c.run_id < "1"))
     assert f'20 of 20</strong> incidents of <code class="chip">{GROUP}</code>' in page
     assert "95 % interval 84 to 100 %" in page
     assert "10 incidents acted on, 10 waited 10 min" in page

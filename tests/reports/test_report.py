@@ -21,6 +21,7 @@ from actions.step_key import StepKey, StepKind
 from actions.tables import intents
 from receiver.cli.main import main
 from receiver.db.database import Database
+from receiver.db.tables import run_search
 from receiver.db.tables import runs as table
 from receiver.http.access.callers import Role
 from receiver.reports.figures import availability
@@ -220,6 +221,8 @@ def test_saved_minutes_are_computed_against_hold_outs(state: Database) -> None:
             of_run = update(table).where(table.c.id == f"{number:026}")
             changes = {**to_row({"holdout": assigned}), "playbook": "high-cpu"}
             connection.execute(of_run.values(changes))
+            found_by = {"alertname": "HighCPU", "severity": "warning", "text": ""}
+            connection.execute(insert(run_search).values(run_id=f"{number:026}", **found_by))
     result = _report(state, manual_minutes=42)
     (lift,) = result["lift"]
     assert (lift["acted"], lift["held"], lift["recovery"]["value"]) == (10, 10, 1.0)

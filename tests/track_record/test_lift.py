@@ -9,7 +9,8 @@ import pytest
 
 from models.inference.verdict import Answer
 from receiver.decision.holdout import in_share
-from receiver.runs.model import Arm, Run, RunRequest, State
+from receiver.runs import feedback
+from receiver.runs.model import Acknowledgement, Arm, Run, RunRequest, State
 from receiver.settings import Mode
 from receiver.track_record.lift import Lift, Outcome, lift, read_outcomes
 from tests.end_to_end.whole_fixtures import Whole, verdict
@@ -97,9 +98,13 @@ def always(tmp_path: Path) -> Iterator[Whole]:
     whole.close()
 
 
-def _deliver(whole: Whole, target: str, *, firing: bool = True, **labels: str) -> Run:
+def _send(whole: Whole, target: str, *, firing: bool = True, **labels: str) -> None:
     own = {"alertname": "HighCPU", "instance_id": target, "asg": "web-asg", "severity": "warning"}
     whole.deliver_labels(own | labels, firing=firing, began_s=0)
+
+
+def _deliver(whole: Whole, target: str, *, firing: bool = True, **labels: str) -> Run:
+    _send(whole, target, firing=firing, **labels)
     whole.work()
     return whole.runs()[0]
 
@@ -131,6 +136,11 @@ def test_a_held_out_incident_waits_and_is_acted_on(always: Whole) -> None:
     assert run.gates[-1].detail == "held out: it waits 10 min, and is then decided again"
     always.pass_time(590)
     assert len(always.aws.calls) == calls
+    # A run that waits is not stuck: nobody is paged for it.
+    always.service.refresh_gauges()
+    labels = {"state": "deciding"}
+    oldest_s = always.registry.get_sample_value("smartcloudops_oldest_run_seconds", labels)
+    assert oldest_s == 0
     # The repeats of the alert.
     _deliver(always, target)
     always.pass_time(120)
@@ -167,11 +177,16 @@ def test_a_fault_that_a_reboot_hides_for_ten_minutes_is_a_relapse(always: Whole)
     assert _outcomes(always, Arm.ACTED)[0].after_s is None
 
 
-@pytest.mark.parametrize("what", ["critical", "unnamed", "by hand", "approved", "undecided"])
+@pytest.mark.parametrize(
+    "what", ["critical", "unnamed", "by hand", "acknowledged", "approved", "undecided"]
+)
 def test_nothing_that_may_matter_waits(tmp_path: Path, what: str) -> None:
     """Neither what is critical, nor what a person ordered or approved, nor what is unconfirmed."""
     text = _PLAYBOOK.replace("SHARE", "50%") + "undecided: {reversible: act}\n"
-    text = text.replace("match: [", """match: ['severity=~"(warning|critical|)"', """)
+    if what == "by hand":
+        text = text.replace("match: [", """match: ['severity="warning"', """)
+    if what == "undecided":
+        text = text.replace("reboot_instance", 'set_desired_capacity, params: {desired: "+1"}')
     mode = Mode.APPROVE if what == "approved" else Mode.AUTO
     whole = Whole(tmp_path, playbook=text, mode=mode)
     (target, *_) = whole.group()
@@ -190,10 +205,15 @@ def test_nothing_that_may_matter_waits(tmp_path: Path, what: str) -> None:
         whole.work()
     else:
         severities = {"critical": "critical", "unnamed": ""}
-        _deliver(whole, target, severity=severities.get(what, "warning"))
+        _send(whole, target, severity=severities.get(what, "warning"))
+        if what == "acknowledged":
+            with whole.state.write() as connection:
+                given = Acknowledgement(by="alice", comment="I am on it", at=whole.now)
+                feedback.acknowledge(connection, whole.only(), given)
+        whole.work()
     if what == "approved":
         whole.approve("alice")
         whole.work()
     run = whole.only()
-    assert (run.holdout, run.state.ended) == (None, what == "undecided")
+    assert (run.holdout, run.state) == (None, State.VERIFYING)
     whole.close()
