@@ -37,6 +37,9 @@ fuzz: $(STAMP) ## the tests with hostile inputs, with a hundred times as many in
 	$(BIN)/pytest -n 2 --hypothesis-profile fuzz --timeout 3600 tests/end_to_end/test_fuzz.py tests/actions/audit/test_fuzz.py \
 		tests/actions/catalog/test_fuzz.py
 
+fuzz-incidents: $(STAMP) ## a thousand schedules of a chat, a pager and tickets that lose, repeat, reorder and refuse
+	INCIDENT_SCHEDULES=1000 $(BIN)/pytest --timeout 7200 tests/incidents/test_schedules.py
+
 database: $(STAMP) ## PostgreSQL for tests of replicas: found, or fetched into .tools
 	@$(BIN)/python -m demo.stack.postgres
 

@@ -23,7 +23,8 @@ class Edges:
 
     `aws_at` gives the clients of the accounts and regions of `accounts.yaml`. `messenger` takes the
     steps' messages in place of `channels`, `prometheus` the queries, and `alertmanager` the
-    questions for alerts; `certificates` fetches those of Amazon SNS.
+    questions for alerts; `certificates` fetches those of Amazon SNS,
+    `incidents` calls the channels that show incidents.
     `judge` answers in place of the model. `queue` gets the database's URL, the number of workers
     and the handler of a phase; `pool` the number of threads and their name. `clock` gives epoch
     seconds, `monotonic` measures the age of what is remembered.
@@ -36,6 +37,7 @@ class Edges:
     prometheus: httpx.Client | None = None
     alertmanager: httpx.Client | None = None
     certificates: httpx.Client | None = None
+    incidents: httpx.Client | None = None
     judge: Callable[[Evidence, Collection[str]], Verdict] | None = None
     queue: Callable[[str, int, Callable[[Phase], None]], DurableQueue] = DurableQueue
     pool: Callable[[int, str], Executor] = Pool

@@ -29,6 +29,7 @@ from receiver.evidence.model_server import ModelServer
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.gauges import Gauges
 from receiver.http.metrics import HttpMetrics
+from receiver.incidents.metrics import IncidentMetrics
 from receiver.metrics import new_registry
 from receiver.notify.metrics import NotifyMetrics
 from receiver.playbooks.loader import Playbooks
@@ -67,6 +68,7 @@ class Metrics:
         self.step = StepMetrics(self.registry)
         self.retention = RetentionMetrics(self.registry)
         self.notify = NotifyMetrics(self.registry)
+        self.incidents = IncidentMetrics(self.registry)
         self.head = HeadMetrics(self.registry)
         self.reconcile = ReconcileMetrics(self.registry)
         self.account = AccountMetrics(self.registry)

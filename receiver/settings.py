@@ -144,6 +144,9 @@ class Settings(BaseSettings):
     """The claim that lists a person's groups."""
     notify_file: Path | None = None
     """The file with the [recipients](configuration.md#notifications) by tag. It holds secrets."""
+    incidents: Path | None = None
+    """The file of [channels that show incidents](incidents.md): Slack, PagerDuty, Jira,
+    CloudEvents."""
     public_url: HttpUrl | None = None
     """The console's address, for links in notifications."""
     slack_secret_file: Path | None = None

@@ -26,6 +26,7 @@ from receiver.evidence.accounts.file import Accounts
 from receiver.evidence.accounts.file import load as load_accounts
 from receiver.evidence.accounts.watch import AccountWatch
 from receiver.evidence.factory import EvidenceReaders
+from receiver.incidents.tail import IncidentTask
 from receiver.notify.tails import NotifyTasks
 from receiver.playbooks.loader import Playbooks
 from receiver.runs.manual_runs import ManualRuns
@@ -316,5 +317,13 @@ class _Builder:
             inbox=self.intake.inbox,
             channels=self.edges.channels,
             metrics=self.metrics.notify,
+            clock=self.edges.clock,
+        ).make()
+        yield from IncidentTask(
+            settings=self.settings,
+            database=self.database,
+            inbox=self.intake.inbox,
+            client=self.edges.incidents,
+            metrics=self.metrics.incidents,
             clock=self.edges.clock,
         ).make()

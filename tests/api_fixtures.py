@@ -197,9 +197,11 @@ def live(
 
     With a `client`, which takes it to chats and models, the chat of the settings is on.
     `certificates` fetches those of Amazon SNS, `aws_at` gives the clients of an account and region.
-    What is `changed` are settings, and `provider`, which asks the identity provider.
+    What is `changed` are settings, and `provider`, which asks the identity provider, and `shown`,
+    which takes incidents to their channels.
     """
     provider: httpx.Client = changed.pop("provider", None) or httpx.Client()
+    shown: httpx.Client | None = changed.pop("shown", None)
     aws = Emulator(Core(time.time, Timings().faster(100)), watched=is_act)
     _restore_group(aws)
     fresh_databases.copy_into(folder)
@@ -223,7 +225,13 @@ def live(
                 **changed,
             },
         )
-        edges = Edges(aws=clients(aws), aws_at=aws_at, channels=services, certificates=certificates)
+        edges = Edges(
+            aws=clients(aws),
+            aws_at=aws_at,
+            channels=services,
+            certificates=certificates,
+            incidents=shown,
+        )
         system = build(settings, load(settings.playbooks), edges)
         system.prepare()
         talking = make_chat(settings, system, client) if client else None

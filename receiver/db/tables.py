@@ -246,3 +246,53 @@ people = Table(
     Column("not_before", Double, nullable=False),
     Index("ix_people_person", "person", unique=True),
 )
+
+# What people are told as one: runs of one alert in one group (or on one target), and what they
+# caused. Open until `closed_at`.
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("alertname", String(200), nullable=False),
+    # The group, or the target without one.
+    Column("about", String(255), nullable=False),
+    *place_columns(key=False),
+    Column("opened_at", Double, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    Column("closed_at", Double),
+    Index("ix_incidents_changed_at", "changed_at"),
+)
+incident_runs = Table(
+    "incident_runs",
+    metadata,
+    Column("run_id", String(26), primary_key=True),
+    Column("incident_id", String(26), nullable=False),
+    Index("ix_incident_runs_incident_id", "incident_id"),
+)
+# What happened, in order: the details in a thread.
+incident_lines = Table(
+    "incident_lines",
+    metadata,
+    Column("incident_id", String(26), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("text", Text, nullable=False),
+)
+# What each channel shows of an incident: the digest of the last that was sent, and the lines.
+incident_posts = Table(
+    "incident_posts",
+    metadata,
+    Column("incident_id", String(26), primary_key=True),
+    Column("channel", String(64), primary_key=True),
+    # The channel's name of it: a message, a ticket.
+    Column("ref", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("lines", Integer, nullable=False),
+    # Calls since the last that succeeded; the next is due at `next_at`.
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Double, nullable=False),
+    # A call has begun, and its answer is not stored: it may have had its effect, or have it yet.
+    Column("unsure", Boolean, nullable=False),
+    # When the final state is sent once more, after what may arrive late.
+    Column("settle_at", Double),
+)

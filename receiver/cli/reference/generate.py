@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from actions.base import Action
 from actions.catalog.registry import CATALOG
 from models.inference import artifact
@@ -25,10 +27,13 @@ from receiver.cli.reference.pages import (
     settings_page,
 )
 from receiver.cli.reference.refusals import REASONS, REFUSALS_PAGE, reasons_module, refusals_page
+from receiver.incidents import cloudevents
+from receiver.incidents.view import IncidentView
 from receiver.playbooks.schema import Playbook
 
 ACTIONS_PAGE, SCHEMA = Path("docs/actions.md"), Path("playbooks/schema.json")
 FIGURES_PAGE = Path("docs/model-figures.md")
+INCIDENT_SCHEMA = Path("docs/incident-schema.json")
 _HEAD = """# Actions
 
 These are the actions that a playbook's steps can use. This page is generated from the code
@@ -96,6 +101,12 @@ def playbook_schema() -> Mapping[str, Any]:
     return schema
 
 
+def incident_schema() -> Mapping[str, Any]:
+    """The JSON Schema of the data of an incident's event."""
+    own = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": cloudevents.SCHEMA}
+    return own | TypeAdapter(IncidentView).json_schema(mode="serialization")
+
+
 def figures_page() -> str:
     """The page, in Markdown, from the shipped model's card."""
     return f"{_FIGURES_HEAD}\n{render_figures(artifact.read_card(artifact.SHIPPED))}\n"
@@ -142,6 +153,9 @@ def main(root: Path) -> None:
     (root / FIGURES_PAGE).write_text(figures_page())
     (root / REFUSALS_PAGE).write_text(refusals_page(root))
     (root / REASONS).write_text(reasons_module(root))
+    (root / INCIDENT_SCHEMA).write_text(
+        json.dumps(incident_schema(), indent=2, sort_keys=True) + "\n"
+    )
     (root / SCHEMA).write_text(json.dumps(playbook_schema(), indent=2, sort_keys=True) + "\n")
 
 

@@ -1,0 +1,1 @@
+"""One incident, one message: what chats, pagers, tickets and webhooks show of correlated runs."""
