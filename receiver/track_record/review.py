@@ -6,15 +6,21 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from actions.assurance.cloudtrail import DELIVERY_DELAY_S, EVENTS_KEPT_S, ApiCall, look_up_calls_on
+from actions.assurance.cloudtrail import (
+    DELIVERY_DELAY_S,
+    EVENTS_KEPT_S,
+    ApiCall,
+    TrailError,
+    look_up_calls_on,
+)
 from actions.aws.client_set import Aws
-from actions.aws.trail import Span
+from actions.aws.trail import Span, TooManyEventsError
 from actions.place import HOME, Place
 from receiver.db.database import Database
 from receiver.runs.model import Run
 from receiver.runtime.periodic import Periodic
 from receiver.track_record import comparisons
-from receiver.track_record.comparison import compare
+from receiver.track_record.comparison import Agreement, compare
 from receiver.track_record.comparisons import Comparison
 from receiver.webhook.episodes import Episode
 from receiver.webhook.inbox import Inbox
@@ -25,8 +31,11 @@ _EVERY_S = 300.0
 _SLACK_S = 120.0
 # People who have not acted on an alert by then are not going to.
 _LONGEST_S = 86_400.0
-# At 20 pages for each group of runs, CloudTrail's other readers wait for seconds only.
 _BATCH, _RIPE_MAX = 500, 100
+# Runs of so many hours, and so many of them, are compared by one look.
+_TOGETHER_S, _TOGETHER_MAX = 6 * 3_600.0, 20
+# CloudTrail answers twice a second to all; decisions ask it, too, and must not wait for this task.
+_SLOWER = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,24 +116,33 @@ class Review:
                     yield ripe
 
     def _compare(self, place: Place, together: Sequence[_Ripe], now: float) -> None:
-        names = sorted(frozenset[str]().union(*(ripe.names for ripe in together)))
-        span = Span(
-            min(ripe.run.starts_at for ripe in together), max(ripe.until for ripe in together)
-        )
-        calls = [
-            call
-            for call in look_up_calls_on(
-                self.aws_at(place),
-                names,
-                span,
-                self._periodic.stopping.wait,
-                programs=self.programs,
-            )
-            if call.person and not call.refused
-        ]
+        """Compare these runs; of one whose calls cannot be read for good, nothing can be told."""
+        try:
+            calls = self._people_on(place, together)
+        except (TooManyEventsError, TrailError):
+            if len(together) > 1:
+                for ripe in together:
+                    self._compare(place, [ripe], now)
+                return
+            found = [_unknown(ripe, now) for ripe in together]
+        else:
+            found = [_comparison(ripe, calls, now) for ripe in together]
         with self.database.write() as connection:
-            for ripe in together:
-                comparisons.save(connection, _comparison(ripe, calls, now))
+            for comparison in found:
+                comparisons.save(connection, comparison)
+
+    def _people_on(self, place: Place, together: Sequence[_Ripe]) -> Sequence[ApiCall]:
+        """People's calls on the targets and groups of these runs."""
+        names = sorted(frozenset[str]().union(*(ripe.names for ripe in together)))
+        since = min(ripe.run.starts_at for ripe in together)
+        calls = look_up_calls_on(
+            self.aws_at(place),
+            names,
+            Span(since, max(ripe.until for ripe in together)),
+            lambda seconds: self._periodic.stopping.wait(_SLOWER * seconds),
+            programs=self.programs,
+        )
+        return [call for call in calls if call.person and not call.refused]
 
 
 def _place(run: Run) -> Place:
@@ -155,17 +173,30 @@ def _over_at(run: Run, episode: Episode | None, gap_s: float, now: float) -> flo
 
 
 def _overlapping(ripe: Sequence[_Ripe]) -> Iterator[Sequence[_Ripe]]:
-    """Those whose times overlap, together: one look serves them."""
+    """Those whose times overlap, a few together: one look serves them."""
     together: list[_Ripe] = []
     until = 0.0
     for each in sorted(ripe, key=lambda one: one.run.starts_at):
-        if together and each.run.starts_at > until:
+        first = together[0].run.starts_at if together else 0.0
+        apart = each.run.starts_at > until or each.until - first > _TOGETHER_S
+        if together and (apart or len(together) == _TOGETHER_MAX):
             yield together
             together, until = [], 0.0
         together.append(each)
         until = max(until, each.until)
     if together:
         yield together
+
+
+def _unknown(ripe: _Ripe, now: float) -> Comparison:
+    return Comparison(
+        run_id=ripe.run.id,
+        agreement=Agreement.OPEN,
+        action=None,
+        calls=(),
+        over_at=ripe.over_at,
+        at=now,
+    )
 
 
 def _comparison(ripe: _Ripe, calls: Sequence[ApiCall], now: float) -> Comparison:

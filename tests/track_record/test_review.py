@@ -176,6 +176,28 @@ def test_a_persons_mark_outranks_what_people_did(whole: Whole) -> None:
     assert judged.answer is Answer.RIGHT
 
 
+def test_a_region_too_busy_to_read_is_asked_about_each_name(whole: Whole) -> None:
+    """Of a name that has too many events itself nothing can be told, and it is not asked again."""
+    hosts = whole.group()
+    first = _fires(whole, hosts[0])
+    _people(whole).ec2.reboot_instances(InstanceIds=[hosts[0]])
+    _ends(whole, hosts[0])
+    second = _fires(whole, hosts[1])
+    busy = _event(whole, "i-another", "aws-cli", {"type": "IAMUser"})
+    whole.aws.events["false"] = [busy | {"EventId": str(number)} for number in range(1_001)]
+    _ends(whole, hosts[1])
+    about = _event(whole, hosts[1], "aws-cli", {"type": "IAMUser"})
+    whole.aws.events[hosts[1]] = [about | {"EventId": f"e{number}"} for number in range(1_001)]
+    # A task that stops waits for nothing between two pages, and ends after each look.
+    (review,) = (task for task in whole.service.leader_tasks if isinstance(task, Review))
+    review.stop()
+    review.run_once()
+    assert _review(whole) == {
+        first.id: ("agree", "reboot_instance"),
+        second.id: ("open", None),
+    }
+
+
 def test_what_only_a_program_does_is_named_by_a_setting(tmp_path: Path) -> None:
     """A role of the night shift's scripts is told from people by a pattern."""
     programs = {"programs": "*:user/night-*"}
