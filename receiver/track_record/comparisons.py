@@ -66,6 +66,15 @@ def without(
     return [found[run_id] for run_id in sorted(found)]
 
 
+def get(connection: Connection, run_id: str) -> Comparison | None:
+    """The run's comparison with what people did."""
+    query = select(comparisons).where(comparisons.c.run_id == run_id)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        return None
+    return Comparison(**(dict(row) | {"agreement": Agreement(row["agreement"])}))
+
+
 def save(connection: Connection, comparison: Comparison) -> None:
     """Store a comparison; the first one of a run stays."""
     statement = insert_into(connection, comparisons).values(vars(comparison))

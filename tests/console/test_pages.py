@@ -19,7 +19,7 @@ from demo.aws.emulator import Emulator
 from demo.aws.world import AwsError
 from receiver.console.login import login_rate
 from receiver.console.playbook_page import read_tests
-from receiver.db.tables import run_search, runs
+from receiver.db.tables import comparisons, run_search, runs
 from receiver.http.access import tokens
 from receiver.http.access.callers import Role
 from tests.actions.audit.audit_fixtures import unguarded
@@ -415,6 +415,13 @@ def test_a_playbook_shows_whether_it_is_right_and_helps(visitor: Visitor) -> Non
     run_id = visitor.service.start("growing", GROUP, dry_run=True)["id"]
     page = _operator(visitor).get("/playbooks/growing").text
     assert "Hold-outs" not in page
+    told = {"at": time.time(), "operation": "RebootInstances", "who": "arn:aws:iam::1:user/<ann>"}
+    answered = {"agreement": "heavier", "action": "reboot_instance", "calls": [told], "at": 1.0}
+    with state.write() as connection:
+        connection.execute(insert(comparisons).values(run_id=run_id, **answered))
+    page = visitor.get(f"/runs/{run_id}").text
+    assert "RebootInstances by arn:aws:iam::1:user/&lt;ann&gt;" in page
+    assert "the service would have done something heavier" in page
     now = time.time()
     with state.write() as connection:
         row = dict(connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one())

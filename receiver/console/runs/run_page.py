@@ -20,6 +20,7 @@ from receiver.console.templating import content_version, render_page
 from receiver.html.metric_plot import Plot, Points, metric_plot, run_events
 from receiver.http.access.auth import require_role
 from receiver.http.access.callers import Role
+from receiver.track_record import comparisons
 
 router = APIRouter(route_class=ConsoleRoute, include_in_schema=False)
 _UNCHANGED = 204
@@ -42,11 +43,13 @@ def show_run(request: Request, run_id: RunId) -> Response:
         return Response(status_code=_UNCHANGED)
     with parts.database.read() as connection:
         story = tell(connection, run)
+        people = comparisons.get(connection, run_id)
     context: dict[str, Any] = {
         "run": run,
         "actions": actions,
         "versions": versions,
         "story": story,
+        "people": people,
         "links": links_of(run, parts.settings, parts.prometheus.of(run["alert"]["labels"]).url),
     }
     if "hx-request" in request.headers:
