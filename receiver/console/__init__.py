@@ -6,6 +6,7 @@ from receiver.api.parts import Parts
 from receiver.console import (
     audit_page,
     controls_page,
+    error_pages,
     group_page,
     login,
     model_page,
@@ -19,6 +20,7 @@ from receiver.console.runs import list_page, run_actions, run_page
 
 
 def install(app: FastAPI, parts: Parts) -> None:
+    error_pages.install(app)
     app.state.overview = Overview(parts=parts)
     app.state.group_reads = group_page.GroupReads()
     app.state.login_rate = login.login_rate()

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from actions.audit.log import coming_from
 from receiver.api.parts import parts_of
-from receiver.console.templating import render, render_error
+from receiver.console.templating import render, render_error, render_page
 from receiver.http.access.auth import (
     EVERYTHING,
     ROLE,
@@ -62,7 +62,7 @@ class ConsoleRoute(APIRoute):
                     "refused.html", HTTPStatus.SERVICE_UNAVAILABLE, root=root, problem=str(error)
                 )
             if who is None:
-                return _redirect_to_login(request, had_cookie=bool(secret))
+                return await _without_session(request, had_cookie=bool(secret))
             request.state.caller, request.state.csrf = who, csrf_token(secret)
             try:
                 _require_role(who, needed)
@@ -72,15 +72,28 @@ class ConsoleRoute(APIRoute):
                     request.state.form = await read_form(request, request.state.csrf)
                 with coming_from(origin(request, who)):
                     return await handler(request)
-            except HTTPException as error:
-                status, problem = error.status_code, error.detail
-            except RequestValidationError:
-                status, problem = HTTPStatus.NOT_FOUND, "There is no such page."
-            except ValidationError as error:
-                status, problem = HTTPStatus.UNPROCESSABLE_ENTITY, _invalid_fields(error)
-            return await asyncio.to_thread(render_error, request, status, problem)
+            except (HTTPException, RequestValidationError, ValidationError) as error:
+                return await _error_page(request, error)
 
         return guarded
+
+
+async def _error_page(request: Request, error: Exception) -> Response:
+    """The page of an error; of a form of an earlier session, with what was typed."""
+    typed = await _typed(request) if isinstance(error, StaleFormError) else {}
+    if typed:
+        context: dict[str, Any] = {"fields": typed, "again": True}
+        return await asyncio.to_thread(
+            render_page, request, "typed.html", HTTPStatus.FORBIDDEN, **context
+        )
+    match error:
+        case HTTPException():
+            status, problem = error.status_code, error.detail
+        case ValidationError():
+            status, problem = HTTPStatus.UNPROCESSABLE_ENTITY, _invalid_fields(error)
+        case _:
+            status, problem = HTTPStatus.NOT_FOUND, "There is no such page."
+    return await asyncio.to_thread(render_error, request, status, problem)
 
 
 def cookie_name(request: Request) -> str:
@@ -88,17 +101,49 @@ def cookie_name(request: Request) -> str:
     return "__Host-smartcloudops" if request.url.scheme == "https" else "smartcloudops"
 
 
+class StaleFormError(HTTPException):
+    """The form is of another session, or of another site."""
+
+    def __init__(self) -> None:
+        problem = "The form has expired or is from another site. Go back, reload and try again."
+        super().__init__(HTTPStatus.FORBIDDEN, problem)
+
+
+async def _typed(request: Request) -> dict[str, str]:
+    """What was typed into a form of this site, which a browser alone can say; else nothing."""
+    if request.method != "POST" or request.headers.get("sec-fetch-site") != "same-origin":
+        return {}
+    fields = await _read_fields(request)
+    fields.pop("csrf", "")
+    return fields
+
+
+def _keep(request: Request, fields: dict[str, str]) -> Response:
+    """A page that keeps what was typed, to be sent after a login in another tab."""
+    return render(
+        "kept.html",
+        HTTPStatus.UNAUTHORIZED,
+        root=parts_of(request).settings.root_path,
+        path=request.url.path,
+        fields=fields,
+        again=False,
+    )
+
+
 async def read_form(request: Request, csrf: str) -> dict[str, str]:
     """The fields of a form. Raises HTTPException if its CSRF token is not `csrf`."""
+    fields = await _read_fields(request)
+    if not secrets.compare_digest(fields.pop("csrf", "").encode(), csrf.encode()):
+        raise StaleFormError
+    return fields
+
+
+async def _read_fields(request: Request) -> dict[str, str]:
     body = (await request.body()).decode("utf-8", "replace")
     try:
-        fields = dict(parse_qsl(body, keep_blank_values=True, max_num_fields=_FIELDS_MOST))
+        return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=_FIELDS_MOST))
     except ValueError:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "The form has too many fields.") from None
-    if not secrets.compare_digest(fields.pop("csrf", "").encode(), csrf.encode()):
-        problem = "The form has expired or is from another site. Go back, reload and try again."
-        raise HTTPException(HTTPStatus.FORBIDDEN, problem)
-    return fields
 
 
 def _require_role(who: Caller, needed: Role) -> None:
@@ -106,6 +151,13 @@ def _require_role(who: Caller, needed: Role) -> None:
         raise HTTPException(
             HTTPStatus.FORBIDDEN, f"This requires the role {needed}; yours is {who.role}."
         )
+
+
+async def _without_session(request: Request, *, had_cookie: bool) -> Response:
+    fields = await _typed(request)
+    if fields:
+        return _keep(request, fields)
+    return _redirect_to_login(request, had_cookie=had_cookie)
 
 
 def _redirect_to_login(request: Request, *, had_cookie: bool) -> Response:

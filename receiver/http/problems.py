@@ -94,7 +94,7 @@ def problem_of(request: Request, error: HTTPException) -> JSONResponse:
     )
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+async def http_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     return problem_of(request, error)
@@ -113,12 +113,12 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     return _of(request, HTTPStatus.UNPROCESSABLE_ENTITY, detail)
 
 
-async def _unstored(request: Request, error: Exception) -> JSONResponse:
+async def unstored(request: Request, error: Exception) -> JSONResponse:
     _log.error("records_access_failed", path=request.url.path, error=type(error).__name__)
     return _of(request, HTTPStatus.SERVICE_UNAVAILABLE, "the records cannot be reached")
 
 
 def install(app: FastAPI) -> None:
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(SQLAlchemyError, _unstored)
+    app.add_exception_handler(SQLAlchemyError, unstored)

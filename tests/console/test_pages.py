@@ -103,6 +103,47 @@ def test_failed_logins_are_rate_limited(visitor: Visitor) -> None:
     assert len(visitor.service.audit()) == recorded
 
 
+def test_what_was_typed_outlives_the_session(visitor: Visitor) -> None:
+    """It is kept to be sent after a login; nothing happens twice, or by another site."""
+    visitor.log_in(Role.OPERATOR)
+    visitor.get("/controls")
+    typed = {"csrf": visitor.csrf(), "comment": "a long <reason>"}
+    visitor.http.cookies.clear()
+    same = {"Sec-Fetch-Site": "same-origin"}
+    visitor.page = visitor.http.post("/pause", data=typed, headers=same)
+    assert visitor.page.status_code == HTTPStatus.UNAUTHORIZED
+    assert 'value="a long &lt;reason&gt;"' in visitor.page.text
+    assert 'target="_blank"' in visitor.page.text
+    visitor.log_in(Role.OPERATOR)
+    visitor.page = visitor.http.post("/pause", data={"comment": "a long <reason>"}, headers=same)
+    assert visitor.page.status_code == HTTPStatus.FORBIDDEN
+    assert "Nothing was done yet" in visitor.page.text
+    assert visitor.service.audit()[0]["event"] == "console_login"
+    visitor.submit("/pause", comment="a long <reason>")
+    assert visitor.page.status_code == HTTPStatus.OK
+    assert visitor.service.audit()[0]["detail"]["comment"] == "a long <reason>"
+    visitor.submit("/resume", comment="done")
+    for site in ("cross-site", "same-site", ""):
+        elsewhere = visitor.http.post("/pause", data=typed, headers={"Sec-Fetch-Site": site})
+        assert elsewhere.status_code == HTTPStatus.FORBIDDEN
+        assert "reason" not in elsewhere.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/runs", 405)]
+)
+def test_an_error_is_a_page_for_a_browser(
+    visitor: Visitor, method: str, path: str, status: int
+) -> None:
+    """And a problem for a program."""
+    page = visitor.http.request(method, path, headers={"Accept": "text/html"})
+    assert (page.status_code, page.headers["content-type"][:9]) == (status, "text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    for called, accept in ((path, "*/*"), (f"/api/v1{path}x", "text/html")):
+        answer = visitor.http.request(method, called, headers={"Accept": accept})
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
 def test_a_valid_token_gets_in_whatever_strangers_did(visitor: Visitor) -> None:
     """They may share the address: a NAT, a proxy. Logins that succeed do not count."""
     for _ in range(15):

@@ -251,6 +251,30 @@ def test_an_incident_that_heals_by_itself_pages_nobody(play: Play) -> None:
     assert (world.pages, world.tickets, len(world.messages)) == ({}, {}, 1)
 
 
+def test_what_was_sent_before_a_kill_may_arrive_late(
+    state: Database, clock: Clock, path: Path
+) -> None:
+    """After what was sent later: the final state is sent once more."""
+    fates: list[str] = []
+    play = _play(state, clock, path, lambda: fates.pop() if fates else "")
+    incident = play.change(Status.WAITS, "one")
+    play.start().run_once()
+    play.change(Status.WAITS, "two", incident)
+    fates.append("cut late")
+    with pytest.raises(CutOffError):
+        play.start().run_once()
+    sync = play.start()
+    play.change(Status.OVER, "three", incident)
+    assert not sync.run_once()
+    play.network.arrive(everything=True)
+    (message,) = play.network.world.messages.values()
+    assert _why(message) == "two"
+    clock.now += SETTLE_S
+    assert sync.run_once()
+    (message,) = play.network.world.messages.values()
+    assert _why(message) == "three"
+
+
 def test_a_limit_of_rate_is_kept(state: Database, clock: Clock, path: Path) -> None:
     """For the whole channel, for as long as it asks."""
     asked = []
