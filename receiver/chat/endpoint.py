@@ -107,7 +107,8 @@ async def action(request: Request) -> dict[str, Any]:
         press = _chat_request(request, user, message.user, "")
         reply = await asyncio.to_thread(_handle_button, chat, press, message)
     if message.response_url is not None:
-        chat.in_background(message.response_url, lambda: slack.render_reply(reply, replace=True))
+        replace = not message.shared
+        chat.in_background(message.response_url, lambda: slack.render_reply(reply, replace=replace))
     return {}
 
 

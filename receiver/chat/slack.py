@@ -30,7 +30,7 @@ class FormError(Exception):
 class ChatMessage:
     """A command or a pressed button; `user` is `slack:TEAM/USER`.
 
-    Delayed replies go to `response_url`.
+    Delayed replies go to `response_url`. A `shared` message is everybody's, and stays as it is.
     """
 
     user: str
@@ -39,6 +39,7 @@ class ChatMessage:
     approve: bool | None = None
     run_id: str = ""
     digest: str = ""
+    shared: bool = False
 
 
 def parse_command(body: bytes) -> ChatMessage:
@@ -65,6 +66,7 @@ def parse_button(body: bytes) -> ChatMessage:
             approve={"approve": True, "deny": False}[action["action_id"]],
             run_id=run_id,
             digest=digest,
+            shared=(payload.get("container") or {}).get("is_ephemeral") is False,
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise FormError("not a button of this service") from error

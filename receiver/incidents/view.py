@@ -154,7 +154,9 @@ def _why(run: Run | None, count: int) -> str:
 def _next(status: Status, run: Run | None) -> str:
     match status:
         case Status.WAITS:
-            return (question_of(run) if run else None) or "an answer"
+            asked = (question_of(run) if run else None) or "an answer"
+            given = ", ".join(plain(each.by) for each in run.approvals) if run else ""
+            return f"{asked} Approved so far by {given}." if given else asked
         case Status.UNDER_WAY:
             return f"the run is {str(run.state).replace('_', ' ')}" if run else "a run is under way"
         case Status.NEEDS_PERSON:

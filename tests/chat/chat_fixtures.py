@@ -147,8 +147,9 @@ def command(text: str, *, user: str = "U1", team: str = "T1") -> bytes:
     return urlencode(form).encode()
 
 
-def button(action: str, value: str, *, user: str = "U1") -> bytes:
+def button(action: str, value: str, *, user: str = "U1", **more: object) -> bytes:
     payload = {
+        **more,
         "type": "block_actions",
         "team": {"id": "T1"},
         "user": {"id": user, "username": "whatever"},

@@ -193,6 +193,18 @@ def _press(service: Live, action: str, value: str, **user: str) -> None:
     assert (answer.status_code, answer.json()) == (HTTPStatus.OK, {})
 
 
+def test_a_button_of_a_shared_message_leaves_it_as_it_is(service: Live, replies: Replies) -> None:
+    """The reply is for who pressed it; everybody still sees the incident."""
+    value = f"01KAR0SZ1PCQSD8SGKXR6D7C9P:{'f' * 64}"
+    for container, replaces in (({"is_ephemeral": False}, False), ({"is_ephemeral": True}, True)):
+        replies.messages.clear()
+        body = chat_fixtures.button("approve", value, container=container)
+        service.call("POST", _ACTIONS, headers=signed(body), content=body)
+        reply = replies.wait_for("no such run")
+        assert reply["response_type"] == "ephemeral"
+        assert reply.get("replace_original", False) is replaces
+
+
 def test_commands_do_what_the_api_does(service: Live) -> None:
     """Deny, mark, cancel and rollback, by the same run ids."""
     run = service.asking(HOSTS[2])

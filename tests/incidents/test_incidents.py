@@ -72,6 +72,19 @@ def test_a_run_is_one_message_from_the_question_to_the_end(service: Live, world:
     service.forget()
 
 
+def test_the_first_of_two_approvals_is_shown(service: Live, world: World) -> None:
+    """And who gave it, so that another person presses the button."""
+    run = service.until(service.start("paired", HOSTS[2])["id"], "awaiting_approval")
+    _until(lambda: [text for text in _texts(world) if f"Reboot {HOSTS[2]}" in text])
+    assert service.approve(run, Role.ADMIN).status_code == 202
+    assert _until(lambda: [text for text in _texts(world) if "Approved so far by admin." in text])
+    body = {"comment": "no", "plan": run["plan"]["digest"]}
+    service.call("POST", f"/api/v1/runs/{run['id']}/deny", Role.OPERATOR, json=body)
+    assert _until(lambda: all("Over" in text for text in _texts(world)))
+    world.messages.clear()
+    service.forget()
+
+
 def test_runs_of_one_alert_and_group_are_one_incident(service: Live, world: World) -> None:
     """The second on another host within half an hour: the same message, opened again."""
     run = service.asking(HOSTS[1])
