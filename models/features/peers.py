@@ -1,7 +1,7 @@
 """Counts the group's other members that moved too, and those that carry more traffic.
 
 The past of siblings is half an hour here, and a change that began earlier fills it. Their usual
-level is therefore the target's, where that is lower: members of a group are alike.
+level is therefore the target's, where that is farther from the present: members are alike.
 """
 
 from collections.abc import Mapping
@@ -66,8 +66,10 @@ def _moved(series: Mapping[str, Series], lead: Residual, at: float) -> bool | No
     if level is None:
         return None
     now, before = level
-    rise = lead.now - lead.usual
-    return now - min(before, lead.usual) >= _SHARE_OF_RISE * rise
+    change = lead.now - lead.usual
+    if change < 0:
+        return now - max(before, lead.usual) <= _SHARE_OF_RISE * change
+    return now - min(before, lead.usual) >= _SHARE_OF_RISE * change
 
 
 def _busier(

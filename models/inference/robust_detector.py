@@ -37,6 +37,7 @@ class _Finding:
     siblings: PeerComparison | None = None
     surging: bool | None = None
     recurring: bool = False
+    unexplained: bool = False
 
 
 def judge(evidence: Evidence, roles: Collection[str] = ()) -> Verdict:
@@ -88,8 +89,7 @@ def _on_target(
     risen = {role: residual for role, residual in by_role.items() if residual.direction > 0}
     leads = [risen[role] for role in alert_roles or _LEADS if role in risen]
     if not leads:
-        why = "A metric has moved, but not in a pattern that this detector knows."
-        return _undecided(why, max(scope, key=lambda residual: abs(residual.z)))
+        return _in_no_known_pattern(evidence, by_role, scope)
     lead = max(leads, key=lambda residual: residual.z)
     recurring = count_recurrence(before, risen, by_role, alert_roles)
     if recurring.usual:
@@ -102,6 +102,26 @@ def _on_target(
     return finding
 
 
+def _in_no_known_pattern(
+    evidence: Evidence, by_role: Mapping[str, Residual], scope: Iterable[Residual]
+) -> _Finding:
+    """Something moved, but no lead has risen: the siblings are counted, and the model decides."""
+    why = "A metric has moved, but not in a pattern that the comparison knows"
+    lead = max(scope, key=lambda residual: (residual.direction != 0, abs(residual.z)))
+    if evidence.peers is None or lead.direction == 0:
+        return _undecided(f"{why}.", lead)
+    if not evidence.peers:
+        return replace(_undecided(f"{why}.", lead), unexplained=True)
+    siblings = compare_peers(evidence.peers, by_role, lead, evidence.at)
+    if not _enough(siblings):
+        return _undecided(f"{why}.", lead)
+    return _undecided(f"{why}. {_counted(siblings)}.", lead, siblings)
+
+
+def _enough(siblings: PeerComparison) -> bool:
+    return siblings.compared > 0 and 2 * siblings.compared >= siblings.seen
+
+
 def _in_group(
     evidence: Evidence,
     by_role: Mapping[str, Residual],
@@ -111,7 +131,9 @@ def _in_group(
         problems = f" ({'; '.join(evidence.problems)})" if evidence.problems else ""
         return _undecided(f"The siblings' metrics are unknown{problems}.", lead)
     siblings = compare_peers(evidence.peers, by_role, lead, evidence.at)
-    if siblings.compared == 0 or 2 * siblings.compared < siblings.seen:
+    if not siblings.seen:
+        return _lone_host(siblings, by_role, lead)
+    if not _enough(siblings):
         why = f"Only {siblings.compared} of {siblings.seen} siblings have metrics to compare."
         return _undecided(why, lead, siblings)
     share = siblings.moved / siblings.compared
@@ -159,6 +181,14 @@ def _one_host(
     return _undecided(why, lead, siblings, surging=False)
 
 
+def _lone_host(nobody: PeerComparison, by_role: Mapping[str, Residual], lead: Residual) -> _Finding:
+    """Never confirmed here: whether a fault is left as the only cause is for the model to use."""
+    finding = _one_host(nobody, by_role, lead)
+    if finding.answer is not Answer.CONFIRMED:
+        return replace(finding, siblings=None)
+    return replace(_undecided(f"{_counted(nobody)}.", lead), unexplained=True)
+
+
 def _undecided(
     why: str, lead: Residual, siblings: PeerComparison | None = None, *, surging: bool | None = None
 ) -> _Finding:
@@ -182,6 +212,7 @@ def _verdict(finding: _Finding, by_role: Mapping[str, Residual]) -> Verdict:
         peers_moved=finding.siblings.moved if finding.siblings else None,
         surging=finding.surging,
         recurring=finding.recurring,
+        unexplained=finding.unexplained,
     )
 
 
@@ -203,4 +234,6 @@ def _describe_usual(lead: Residual, risen: Mapping[str, Residual], recurring: Re
 
 
 def _counted(siblings: PeerComparison) -> str:
+    if not siblings.seen:
+        return "It has no siblings to compare it with"
     return f"{siblings.moved} of {siblings.compared} siblings moved the same way"

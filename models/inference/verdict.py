@@ -28,8 +28,9 @@ class Verdict:
     siblings that could be compared, `peers_moved` the siblings that moved the same way; `surging`:
     the whole group carries more traffic; `recurring`: so it was at this hour of other days. `kind`
     is the `FaultKind` that the alert looks like. `unusual` is the distance from the target's own
-    past, of which 99 % is within 1; it is not learned. None is unknown. `lacking` says that the
-    evidence is too small for a verdict, `early` that its samples are from before the alert.
+    past, of which 99 % is within 1; it is not learned. None is unknown. `unexplained`: it has no
+    siblings, and its own metrics show no cause but a fault. `lacking` says that the evidence is too
+    small for a verdict, `early` that its samples are from before the alert.
     """
 
     answer: Answer
@@ -43,5 +44,6 @@ class Verdict:
     recurring: bool = False
     kind: str | None = None
     unusual: float | None = None
+    unexplained: bool = False
     lacking: bool = False
     early: bool = False

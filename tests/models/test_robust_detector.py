@@ -207,6 +207,27 @@ def test_role_that_no_reboot_mends_is_undecided() -> None:
     assert judge(evidence(now=more), ("net_tx_bytes",)).answer is Answer.UNDECIDED
 
 
+HANG: dict[str, Level] = {
+    "net_tx_bytes": lambda v: v * 0.1,
+    "net_rx_bytes": lambda v: v * 0.2,
+}
+
+
+@pytest.mark.parametrize(("with_it", "moved"), [(0, 0), (5, 5)])
+def test_siblings_are_compared_where_a_metric_fell(with_it: int, moved: int) -> None:
+    """Traffic that collapses on one host is told from that of a whole group."""
+    verdict = judge(evidence(now=HANG, peers_now=HANG, peers_with_it=with_it))
+    assert verdict.answer is Answer.UNDECIDED
+    assert (verdict.peers, verdict.peers_moved) == (5, moved)
+
+
+def test_what_explains_a_lone_hosts_change_is_looked_for() -> None:
+    """Without siblings only a change that traffic and disk work do not explain is unexplained."""
+    alone = [judge(replace(evidence(now=now), peers={}), CPU) for now in (RUNAWAY, SURGE, BATCH)]
+    assert [verdict.unexplained for verdict in alone] == [True, False, False]
+    assert {verdict.answer for verdict in alone} == {Answer.UNDECIDED}
+
+
 def test_alert_on_another_role_is_not_confirmed_by_cpu() -> None:
     """An alert about memory is judged on memory, whatever the CPU does."""
     assert judge(evidence(now=RUNAWAY), ("memory_used_effective",)).answer is Answer.REFUTED
