@@ -1,7 +1,7 @@
 """The target's distance from its own past in plain deviations, not in asinh.
 
 On labels of real machines the distance to the 30th nearest moment of the own past ranked alerts
-better than any other single number (docs/model.md).
+better than any other single number.
 """
 
 import numpy as np
@@ -12,8 +12,7 @@ from models.features.row_stats import known_or, kth, quantile
 
 Floats = NDArray[np.float64]
 
-# A larger value of these never lowers the score; the others only describe the past.
-RISING = (
+NAMES = (
     "far_share",
     "further_share",
     "beyond_mean",
@@ -27,9 +26,9 @@ RISING = (
     "near30",
     "near30_flat",
     "near30_steep",
+    "past_size",
+    "past_size_high",
 )
-FREE = ("past_size", "past_size_high")
-NAMES = (*RISING, *FREE)
 _STILL = 1e-6
 _FAR_SD = 3
 _CLIP = 8.0

@@ -65,19 +65,27 @@ def examine(model: Model | None, evidence: Evidence, roles: Collection[str] = ()
             )
         )
     prediction = model.batcher.predict(vector)
+    known = prediction.strange <= model.parameters.thresholds.strange
     used = vector[model.parameters.used]
     alone = _alone(prediction, model.parameters.thresholds)
     if group is None:
-        reasons = (_explain(prediction), *_reasons(levels))
-        return Examined(_verdict(model.version, alone, prediction, reasons), used, prediction)
-    return Examined(_with_group(model.version, group, prediction, alone), used, prediction)
+        reasons = (_explain(prediction, known=known), *_reasons(levels))
+        verdict = _verdict(model.version, alone, prediction, reasons)
+    else:
+        verdict = _with_group(model.version, group, prediction, alone, known=known)
+    if not known:
+        # A probability of what resembles no training example would be a guess.
+        verdict = replace(verdict, confidence=None)
+    return Examined(verdict, used, prediction)
 
 
-def _with_group(version: str, group: Verdict, prediction: Prediction, alone: Answer) -> Verdict:
+def _with_group(
+    version: str, group: Verdict, prediction: Prediction, alone: Answer, *, known: bool
+) -> Verdict:
     """Combine the group's verdict with the model's; confidence concerns the host alone."""
     answer = _weigh(group, alone, usual=is_usual(prediction.alike, prediction.unusual))
     outweighed = answer is not alone
-    reason = _explain_outweighed(alone) if outweighed else _explain(prediction)
+    reason = _explain_outweighed(alone) if outweighed else _explain(prediction, known=known)
     kind = FaultKind.GROUP_LOAD if group.surging else prediction.kind
     return replace(
         group,
@@ -118,13 +126,16 @@ def _weigh(group: Verdict, alone: Answer, *, usual: bool) -> Answer:
 
     The model learned from single machines. It decides if the comparison is undecided. If it
     contradicts a refutation by the comparison, the answer is undecided; so it is where the alert's
-    own metrics are in their range, but the host as a whole is not.
+    own metrics are in their range, but the host as a whole is not. On a host without siblings it
+    decides only where the host's own metrics leave no other cause.
     """
     if group.answer is Answer.CONFIRMED:
         return group.answer
     if group.answer is Answer.REFUTED:
         holds = alone is not Answer.CONFIRMED and (usual or group.recurring)
         return group.answer if holds else Answer.UNDECIDED
+    if group.unexplained and alone is Answer.CONFIRMED:
+        return alone
     if not group.peers or group.peers_moved is None or group.peers_moved / group.peers > _FEW:
         # Most of the group moved, or its state is unknown: no single host is at fault.
         return group.answer
@@ -159,14 +170,16 @@ def _undecided(version: str, why: str) -> Verdict:
     )
 
 
-def _explain(prediction: Prediction) -> Contribution:
+def _explain(prediction: Prediction, *, known: bool) -> Contribution:
     looks = f"looks like {prediction.kind.value.replace('_', ' ')}"
-    unlike = ", but is far from all training examples" if prediction.strange > 1 else ""
-    beyond = f" The host is {prediction.unusual:.1f} times as far from its past as usual at most."
-    text = (
-        f"The model's probability of an incident is {prediction.confidence:.0%}: {looks}{unlike}."
-        + (beyond if 1 < prediction.unusual < np.inf else "")
-    )
+    if known:
+        text = f"The model's probability of an incident is {prediction.confidence:.0%}: {looks}."
+    else:
+        text = f"It {looks}, but it is far from all that the model learned: no probability is told."
+    if 1 < prediction.unusual < np.inf:
+        text += (
+            f" The host is {prediction.unusual:.1f} times as far from its past as usual at most."
+        )
     return Contribution(role="", sigma=None, text=text)
 
 

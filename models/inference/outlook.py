@@ -25,7 +25,7 @@ class Outlook:
     """How a host is; None where the evidence is too small.
 
     `unusual` is the distance from its own past, of which 99 % is within 1. `probability` is that of
-    a fault of the kind.
+    a fault of the kind, unknown where the host resembles nothing that the model learned.
     """
 
     unusual: float | None = None
@@ -37,14 +37,16 @@ def score(model: Model | None, evidence: Evidence) -> Outlook:
     """The outlook of a host; samples after `evidence.at` have no effect."""
     examined = examine(model, evidence)
     verdict, prediction = examined.verdict, examined.prediction
-    if prediction is None:
+    if model is None or prediction is None:
         return Outlook()
     alone = not verdict.peers or (verdict.peers_moved or 0) / verdict.peers <= _FEW
     faulty = verdict.answer is not Answer.REFUTED and (alone or verdict.surging)
+    known = prediction.strange <= model.parameters.thresholds.strange
+    likely = prediction.confidence if known else None
     return Outlook(
         unusual=verdict.unusual,
         kind=verdict.kind or prediction.kind.value,
-        probability=prediction.confidence if faulty else 0.0,
+        probability=likely if faulty else 0.0,
     )
 
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.features.vector import NAMES
-from models.inference.scorers import UNKNOWN, EnsembleWeights, Scorers, prepare_rows
+from models.inference.scorers import UNKNOWN, Scorers, prepare_rows
 from models.inference.tree_ensemble import Floats, Forest
 from models.inference.verdict import Answer
 
-FORMAT = 3
+FORMAT = 4
 _EVEN = 0.5
 _APART = NAMES.index("apart_ratio")
 
@@ -89,12 +89,14 @@ def unusual(vectors: NDArray[np.floating[Any]]) -> Floats:
 
 @dataclass(frozen=True)
 class Parameters:
-    """All that a model has learned; `arrays` and `from_arrays` convert it for the disk."""
+    """All that a model has learned; `arrays` and `from_arrays` convert it for the disk.
+
+    `curve` [2, knots] has certainties of `Scores`, and the share of incidents at each.
+    """
 
     scorers: Scorers
     kinds: Forest
-    weights: EnsembleWeights
-    curves: Floats
+    curve: Floats
     thresholds: Thresholds
     centre: Floats
     spread: Floats
@@ -108,8 +110,8 @@ class Parameters:
         """Predict for [rows, features], with features as in `vector.NAMES`; NaN is unknown."""
         rows = prepare_rows(vectors)
         scores = self.scorers.score(rows)
-        combined = scores.combine(self.weights)
-        confidence = scores.confidence(combined, self.curves)
+        combined = scores.combined
+        confidence = np.interp(scores.certainty, *self.curve)
         kinds = _softmax(self.kinds(rows))
         strange, apart = self._strange(rows), unusual(vectors)
         names = tuple(FaultKind)
@@ -136,8 +138,7 @@ class Parameters:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         own: dict[str, NDArray[Any]] = {
-            "mix": self.weights.array(),
-            "curves": self.curves,
+            "curve": self.curve,
             "limits": np.array(
                 [self.thresholds.confirm, self.thresholds.refute, self.thresholds.strange]
             ),
@@ -158,8 +159,7 @@ class Parameters:
         return cls(
             scorers=Scorers.from_arrays(arrays),
             kinds=Forest.from_arrays(arrays, "kinds_"),
-            weights=EnsembleWeights.from_array(arrays["mix"]),
-            curves=arrays["curves"],
+            curve=arrays["curve"],
             centre=arrays["centre"],
             spread=arrays["spread"],
             examples=arrays["examples"],

@@ -1,10 +1,8 @@
-"""The scorers of the ensemble, and the combination of their scores.
+"""The scorers, and the one score that they and the distance from the host's own past give.
 
 A scorer is a forest that gives a probability. `fault` knows the signatures of faults and of their
-look-alikes. `distant` and `genuine` are trained on incidents of real machines. `distant` separates
-these incidents from everyday alerts, by distance alone; `genuine` separates them from everyday
-alerts and look-alikes, by all features. `injected` and `alike` say how close an alert is to
-injected faults and look-alikes. `distance` is no scorer: nothing is learned of it.
+look-alikes, `alike` those of the look-alikes alone. `distance` is no scorer: nothing is learned of
+it, so it ranks incidents of machines unlike those of the training, too.
 """
 
 from collections.abc import Mapping
@@ -20,87 +18,42 @@ from models.inference.tree_ensemble import Floats, Forest
 UNKNOWN = -100.0
 _FAR = 30.0
 _LEAST_SHARE = 1e-3
-# Steepness, per log-odds, of the change from injected to everyday alerts.
-_STEEP = 2.0
 # A host is never quite still.
 _STILL = 0.1
-_NEAREST = NAMES.index("near30")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnsembleWeights:
-    """The weights of the scores' combination, in log-odds.
-
-    `slope` and `offset` scale the distance. `gate`, `gate_offset` and `alike` set the gate of the
-    distance: the distance counts where the score `genuine` is high and the score `alike` is low.
-    `doubt` is subtracted from the score `fault` of an alert whose score `injected` is below
-    `everyday`. `near_offset` is added to the logarithm of the distance that nothing learned.
-    """
-
-    slope: float
-    offset: float
-    gate: float
-    gate_offset: float
-    alike: float
-    doubt: float
-    everyday: float
-    near_offset: float
-
-    def array(self) -> Floats:
-        return np.array([getattr(self, field.name) for field in fields(self)])
-
-    @classmethod
-    def from_array(cls, values: Floats) -> Self:
-        """Raises ValueError if the number of weights differs."""
-        names = [field.name for field in fields(cls)]
-        if values.shape != (len(names),):
-            raise ValueError(f"{len(names)} ensemble weights are needed, not {values.size}")
-        return cls(**dict(zip(names, values.tolist(), strict=True)))
+_DISTANCES = [NAMES.index(name) for name in ("near30_flat", "near30_steep", "size_ratio")]
+# How the score is put together, in log-odds. Chosen once, on three published sets: more of the
+# distance ranks incidents of real machines better, and injected ones worse.
+_SIGNATURE, _DISTANCE, _NEAR, _HARMLESS = 0.5, 2.5, 0.5, 0.5
+# What a signature adds to the certainty, but not to the rank.
+_CERTAIN = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
     """Probabilities by scorer, with an entry for each alert.
 
-    `distance` is that to the 30th nearest moment of the target's own past, in deviations; 0 if it
-    is unknown.
+    `distance` is the logarithm of the distance from the target's own past, in deviations: the mean
+    over three measures of it. It is lowest where it is unknown.
     """
 
     fault: Floats
-    distant: Floats
-    genuine: Floats
-    injected: Floats
     alike: Floats
     distance: Floats
 
-    def combine(self, weights: EnsembleWeights) -> Floats:
-        """One score per alert, in log-odds: high for a signature, or a distance with open gate.
+    @property
+    def combined(self) -> Floats:
+        """One score per alert: high for a signature, or for a distance.
 
-        On machines unlike those of the training the gate stays shut. There the distance itself
-        still ranks alerts, less so if they are like a known harmless event.
+        The distance of an alert like a known harmless event counts less.
         """
-        injected = log_odds(self.injected)
-        doubt = weights.doubt / (1 + np.exp(_STEEP * (injected - weights.everyday)))
-        open_by = weights.gate * (log_odds(self.genuine) - weights.alike * log_odds(self.alike))
-        gate = -np.logaddexp(0, -open_by - weights.gate_offset)
-        distance = weights.slope * log_odds(self.distant) + weights.offset
-        near = np.log(self.distance + _STILL) + weights.near_offset
-        harmless = np.logaddexp(0, log_odds(self.alike)) / 2
-        learned = np.logaddexp(log_odds(self.fault) - doubt, distance + gate)
-        return np.asarray(np.logaddexp(learned, near - harmless))
+        harmless = np.logaddexp(0, log_odds(self.alike))
+        far = _DISTANCE * self.distance + _NEAR - _HARMLESS * harmless
+        return np.asarray(np.logaddexp(_SIGNATURE * log_odds(self.fault), far))
 
-    def confidence(self, combined: Floats, curves: Floats) -> Floats:
-        """The probability of an incident at `combined` scores.
-
-        `curves` [3, knots] has combined scores, and for each score the share of incidents among
-        alerts like the injected ones, then among everyday alerts. The same score means a higher
-        probability for alerts like the injected ones.
-        """
-        at, among_injected, among_everyday = curves
-        return np.asarray(
-            self.injected * np.interp(combined, at, among_injected)
-            + (1 - self.injected) * np.interp(combined, at, among_everyday)
-        )
+    @property
+    def certainty(self) -> Floats:
+        """What `Parameters.curve` turns into a probability: a signature counts for more."""
+        return self.combined + _CERTAIN * log_odds(self.fault)
 
     def only(self, kept: NDArray[np.bool_]) -> Self:
         return type(self)(**{field.name: getattr(self, field.name)[kept] for field in fields(self)})
@@ -111,17 +64,15 @@ class Scorers:
     """A forest for each probability of `Scores`, under the same name."""
 
     fault: Forest
-    distant: Forest
-    genuine: Forest
-    injected: Forest
     alike: Forest
 
     def score(self, rows: NDArray[np.float32]) -> Scores:
         """The scores of `rows`, as `prepare_rows` returns them."""
         names = [field.name for field in fields(self)]
         shares = {name: probability(getattr(self, name)(rows)) for name in names}
-        distance = rows[:, _NEAREST].astype(np.float64)
-        return Scores(**shares, distance=np.where(distance == UNKNOWN, 0.0, distance))
+        measured = rows[:, _DISTANCES].astype(np.float64)
+        known = np.where(measured == UNKNOWN, 0.0, measured)
+        return Scores(**shares, distance=np.log(known + _STILL).mean(axis=1))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         arrays: dict[str, NDArray[Any]] = {}

@@ -4,8 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from models.features import distances
-from models.features.vector import NAMES
 from models.inference.parameters import FaultKind
 from models.inference.scorers import Scorers, prepare_rows
 from models.inference.tree_ensemble import Forest, from_boosting, never
@@ -14,24 +12,19 @@ from models.training.dataset import JUDGED, MADE, Origin, Rows
 # The share of rows on which each model of a scorer is trained. Row weights would have the same
 # effect, but make scikit-learn ten times as slow.
 _MADE_SHARE = 0.6
-_ALIKE_SHARE = 0.5
 _MODELS = 3
-# More models, because a single model of few labels depends on chance.
-_DISTANT_MODELS = 8
-_LEAST_LABELLED = 30
-# On real machines a larger distance from the past never lowers the score.
-RISING = (*distances.RISING, "load_now", "load_hour", "load_five")
 KIND_OF: dict[str, FaultKind] = {
     **dict.fromkeys(
         ("cpu_runaway", "runaway", "fork_storm", "starved_cpu"), FaultKind.RUNAWAY_PROCESS
     ),
     **dict.fromkeys(("mem_leak", "leak", "thrashing", "spinning_leak"), FaultKind.MEMORY_LEAK),
     **dict.fromkeys(
-        ("disk_stall", "slow_disk", "runaway_writes", "full_disk", "bad_neighbour"), FaultKind.DISK
+        ("disk_stall", "slow_disk", "runaway_writes", "filling", "full_disk", "bad_neighbour"),
+        FaultKind.DISK,
     ),
     **dict.fromkeys(("net_degrade", "loss", "partition", "flood", "port_scan"), FaultKind.NETWORK),
     **dict.fromkeys(
-        ("hang", "hung", "crash_loop", "slow_dependency", "connection_leak"), FaultKind.HANG
+        ("hang", "hung", "dead", "crash_loop", "slow_dependency", "connection_leak"), FaultKind.HANG
     ),
     **dict.fromkeys(("overload", "overloaded", "saturated"), FaultKind.OVERLOAD),
 }
@@ -41,16 +34,7 @@ Flags = NDArray[np.bool_]
 
 def fit(rows: Rows, seed: int) -> Scorers:
     x = prepare_rows(rows.vectors.astype(np.float64))
-    injected = rows.origin == Origin.INJECTED
-    # Only alerts of the sets, without this repository's far more numerous injections.
-    own = rows.source != MADE
-    return Scorers(
-        fault=_faults(x, rows, seed),
-        distant=_distant(x, rows, seed),
-        genuine=_genuine(x, rows, seed),
-        injected=_origins(x, injected, own, seed),
-        alike=_origins(x, injected, own & ~(injected & rows.incident), seed),
-    )
+    return Scorers(fault=_faults(x, rows, seed), alike=_alikes(x, rows, seed))
 
 
 def fit_kinds(rows: Rows, seed: int) -> Forest:
@@ -85,53 +69,11 @@ def _faults(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
     return from_boosting(*models)
 
 
-def _distant(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
-    """Trained only on labelled alerts without injection; always near 0 if there are too few."""
-    kept = rows.labelled_as_it_happened
-    if rows.incident[kept].sum() < _LEAST_LABELLED:
-        return never()
-    columns = np.array([NAMES.index(name) for name in (*RISING, *distances.FREE)])
-    models = [
-        HistGradientBoostingClassifier(
-            max_iter=250,
-            learning_rate=0.05,
-            max_leaf_nodes=8,
-            min_samples_leaf=30,
-            l2_regularization=5,
-            max_features=0.15,
-            random_state=seed + number,
-            monotonic_cst=[1] * len(RISING) + [0] * len(distances.FREE),
-        ).fit(x[kept][:, columns], rows.incident[kept])
-        for number in range(_DISTANT_MODELS)
-    ]
-    return from_boosting(*models, columns=columns)
-
-
-def _genuine(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
-    """Labelled incidents against everyday alerts and injected look-alikes."""
-    rng = np.random.default_rng(seed)
-    labelled = rows.labelled_as_it_happened
-    if rows.incident[labelled].sum() < _LEAST_LABELLED:
-        return never()
-    alike = (rows.origin == Origin.INJECTED) & ~rows.incident & (rows.source != MADE)
-    models = []
-    for number in range(_MODELS):
-        kept = labelled | (alike & (rng.random(len(rows)) < _ALIKE_SHARE))
-        model = HistGradientBoostingClassifier(
-            max_iter=100,
-            learning_rate=0.05,
-            max_leaf_nodes=8,
-            min_samples_leaf=20,
-            l2_regularization=5,
-            max_features=0.15,
-            random_state=seed + number,
-        )
-        models.append(model.fit(x[kept], rows.incident[kept]))
-    return from_boosting(*models)
-
-
-def _origins(x: NDArray[np.float32], injected: Flags, kept: Flags, seed: int) -> Forest:
-    """Whether an alert was injected; always near 0 if all or none were."""
+def _alikes(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
+    """Injected look-alikes against all that was not injected; near 0 if there are none."""
+    injected = rows.origin == Origin.INJECTED
+    # Only alerts of the sets, without this repository's far more numerous injections.
+    kept = (rows.source != MADE) & ~(injected & rows.incident)
     if injected[kept].all() or not injected[kept].any():
         return never()
     models = [

@@ -23,7 +23,7 @@ from models.inference.parameters import (
     standardise,
     unusual,
 )
-from models.inference.scorers import UNKNOWN, EnsembleWeights, Scorers, Scores, prepare_rows
+from models.inference.scorers import UNKNOWN, Scorers, Scores, prepare_rows
 from models.inference.tree_ensemble import Floats
 from models.inference.verdict import Answer
 from models.intervals import wilson
@@ -38,18 +38,6 @@ _USED = 60
 _KNOTS = 60
 _USUAL_SHARE = 0.99
 _STRANGE = 1.3
-# Chosen once, on all machines: a wider gate ranks labelled incidents better, but injected ones
-# worse.
-WEIGHTS = EnsembleWeights(
-    slope=1.5,
-    offset=2.5,
-    gate=10,
-    gate_offset=2,
-    alike=0.3,
-    doubt=4,
-    everyday=-3,
-    near_offset=-3.25,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +80,7 @@ def cross_fit(
 def build_parameters(rows: Rows, scorers: Scorers, scores: Scores, seed: int) -> Parameters:
     """The calibrated model: thresholds and probabilities from the cross-fitted `scores`."""
     counted = rows.source != MADE
-    combined = scores.combine(WEIGHTS)
+    combined = scores.combined
     splits = scorers.fault.splits(len(NAMES))
     columns = np.argsort(-splits, kind="stable")[:_USED].astype(np.int16)
     centre, spread, examples = _examples(rows, columns, seed)
@@ -105,8 +93,7 @@ def build_parameters(rows: Rows, scorers: Scorers, scores: Scores, seed: int) ->
     return Parameters(
         scorers=scorers,
         kinds=boosting.fit_kinds(rows, seed),
-        weights=WEIGHTS,
-        curves=_curves(scores.only(counted), rows.incident[counted]),
+        curve=_curve(rows.only(counted), scores.certainty[counted]),
         thresholds=_thresholds(rows, scores, combined),
         centre=centre,
         spread=spread,
@@ -124,7 +111,7 @@ def _score_held(rows: Rows, vectors: NDArray[np.float32], seed: int) -> Scores:
 
 def answer_rows(rows: Rows, scores: Scores) -> Answers:
     """Each row's answer, by thresholds and a calibration from the other groups."""
-    combined = scores.combine(WEIGHTS)
+    combined, certainty = scores.combined, scores.certainty
     counted = rows.source != MADE
     answers = [Answer.UNDECIDED] * len(rows)
     confidence = np.full(len(rows), np.nan)
@@ -133,8 +120,9 @@ def answer_rows(rows: Rows, scores: Scores) -> Answers:
         own = rows.group == group
         others = ~own
         thresholds = _thresholds(rows.only(others), scores.only(others), combined[others])
-        curves = _curves(scores.only(others & counted), rows.incident[others & counted])
-        confidence[own] = scores.only(own).confidence(combined[own], curves)
+        kept = others & counted
+        curve = _curve(rows.only(kept), certainty[kept])
+        confidence[own] = np.interp(certainty[own], *curve)
         for row in np.flatnonzero(own):
             answers[row] = decide(
                 thresholds,
@@ -159,18 +147,25 @@ def _examples(
     return centre, spread, standardise(x[sample], centre, spread)
 
 
-def _curves(scores: Scores, incident: NDArray[np.bool_]) -> Floats:
-    """The calibration curves that `Scores.confidence` takes."""
-    combined = scores.combine(WEIGHTS)
-    at = np.unique(np.quantile(combined, np.linspace(0, 1, _KNOTS)))
+def _curve(rows: Rows, certainty: Floats) -> Floats:
+    """The calibration curve of `Parameters`.
+
+    Sets with injected alerts count for half, as do those without; each set as much as another. They
+    differ in size, and in how many of their alerts are incidents.
+    """
+    injected = np.unique(rows.source[rows.origin == Origin.INJECTED])
+    weight = np.zeros(len(rows))
+    for with_injections in (True, False):
+        names = [name for name in np.unique(rows.source) if (name in injected) is with_injections]
+        for name in names:
+            own = rows.source == name
+            weight[own] = len(rows) / (2 * len(names) * np.count_nonzero(own))
+    at = np.unique(np.quantile(certainty, np.linspace(0, 1, _KNOTS)))
     near = np.median(np.diff(at)) / 2
-    shares = []
-    for weight in (scores.injected, 1 - scores.injected):
-        iso = IsotonicRegression(y_min=0.001, y_max=0.999, out_of_bounds="clip")
-        iso.fit(combined, incident, sample_weight=weight)
-        smooth = np.mean([iso.predict(at + shift) for shift in np.linspace(-near, near, 9)], axis=0)
-        shares.append(np.maximum.accumulate(smooth))
-    return np.vstack([at, *shares])
+    iso = IsotonicRegression(y_min=0.001, y_max=0.999, out_of_bounds="clip")
+    iso.fit(certainty, rows.incident, sample_weight=weight)
+    smooth = np.mean([iso.predict(at + shift) for shift in np.linspace(-near, near, 9)], axis=0)
+    return np.vstack([at, np.maximum.accumulate(smooth)])
 
 
 def _thresholds(rows: Rows, scores: Scores, combined: Floats) -> Thresholds:

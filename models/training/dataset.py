@@ -1,7 +1,7 @@
 """Training rows: the vector of features and the label of every alert."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Self
 
@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 from models.features.evidence import Evidence
 from models.features.signals import ROLES
 from models.features.vector import features
-from models.features.window import Window, window
+from models.features.window import DAY_SLOTS, Window, window
 from models.training.fault_injection import ONE_METRIC, inject
 from models.training.labelled_sets import LabelledSet, Patch, RecordedTarget, evidence_at
+from models.training.service_roles import with_service_roles
 from models.training.signatures import SIGNATURES
 
 _LEAST_PAST_ROWS = 4 * 1440
 _TRIES = 4
 _QUIET_SHARE = 0.003
 _ALSO_FEWER = 0.4
+# The share of rows whose past is as short as that of a new host.
+_ALSO_SHORTER, _SHORTER_DAYS = 0.3, (1.0, 5.0)
 # Of the rows with fewer roles, 60 % keep node_exporter's roles, 20 % one role, the others each role
 # by chance.
 _NODE_EXPORTER_UP_TO, _ONE_ROLE_UP_TO, _KEEP_ROLE = 0.6, 0.8, 0.5
@@ -54,13 +57,6 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.incident)
-
-    @property
-    def labelled_as_it_happened(self) -> NDArray[np.bool_]:
-        """Marks rows of sets that have incidents without injection."""
-        natural = self.origin == Origin.NATURAL
-        with_incidents = np.unique(self.source[natural & self.incident])
-        return np.asarray(np.isin(self.source, with_incidents) & (self.source != MADE) & natural)
 
     def only(self, kept: NDArray[np.bool_]) -> Self:
         return type(self)(**{field.name: getattr(self, field.name)[kept] for field in fields(self)})
@@ -110,9 +106,9 @@ def rows_of_set(labelled: LabelledSet, *, seed: int) -> Rows:
     rng = np.random.default_rng(seed)
     own = _RowsBuilder(source=labelled.name, vectors=[], labels=[])
     fewer = _RowsBuilder(source=MADE, vectors=[], labels=[])
-    for alert, evidence in labelled:
+    for line, (alert, evidence) in enumerate(labelled):
         grids = window(evidence)
-        origin = Origin.NATURAL if alert.kind == "natural" else Origin.INJECTED
+        origin = Origin.INJECTED if line in labelled.patches else Origin.NATURAL
         label = _Label(incident=alert.incident, kind=alert.kind, group=alert.group, origin=origin)
         own.add(features(grids, alert.roles)[0], label)
         if len(grids.roles) > 1 and rng.random() < _ALSO_FEWER:
@@ -154,17 +150,18 @@ def _fewer(grids: Window, alert_roles: tuple[str, ...], rng: np.random.Generator
 
 
 def injected_rows(target: RecordedTarget, group: str, *, each: int, seed: int) -> Rows:
-    """Rows of `each` injections of every kind, and of everyday alerts.
+    """Rows of `each` injections of every kind, and of everyday alerts, half with a service's roles.
 
     An everyday alert is a moment of the first half at which a threshold would have fired.
     """
     rng = np.random.default_rng(seed)
     builder = _RowsBuilder(source=MADE, vectors=[], labels=[])
+    with_service = with_service_roles(target, rng)
     for kind in (*SIGNATURES, ONE_METRIC):
-        for _ in range(each * (3 if kind == ONE_METRIC else 1)):
-            _add_injection(builder, target, group, kind, rng)
-    for _ in range(8 * each):
-        _add_natural(builder, target, group, rng)
+        for number in range(each * (3 if kind == ONE_METRIC else 1)):
+            _add_injection(builder, (target, with_service)[number % 2], group, kind, rng)
+    for number in range(8 * each):
+        _add_natural(builder, (target, with_service)[number % 2], group, rng)
     return builder.rows()
 
 
@@ -217,4 +214,7 @@ def _vector(
     grids = window(evidence)
     if rng.random() < _ALSO_FEWER:
         grids = _fewer(grids, alert_roles, rng)
+    if rng.random() < _ALSO_SHORTER:
+        days = rng.uniform(*_SHORTER_DAYS)
+        grids = replace(grids, history=grids.history[:, : int(days * DAY_SLOTS)])
     return features(grids, alert_roles)[0]

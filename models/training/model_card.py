@@ -14,6 +14,7 @@ _ROWS = {
 _TITLES = {
     "stream-dev": "injected and natural alerts",
     "real-dev": "labelled alerts of real machines",
+    "appserver-dev": "labelled alerts of application servers",
 }
 _INJECTED = "stream-dev"
 EVERY_KIND = "every kind left out"
@@ -21,6 +22,10 @@ _UNSEEN = """\
 Share of alerts confirmed, by the alerts that the model was trained on. *No kind known*: none of the
 injected ones. *This one unknown*: all but this kind. *Known*: all kinds. `smartcloudops train
 --rehearse` measures the first two on machines that were not in training."""
+
+_LEFT_OUT = """\
+Average precision on each set, by a model that was trained on the other sets alone, and on other
+machines."""
 
 Figures = Mapping[str, Any]
 
@@ -32,7 +37,7 @@ def render_figures(card: Figures) -> str:
     trained = {line["kind"]: line for line in sets[0]["kinds"]}
     parts.append(_by_kind(sets[0]["kinds"]))
     if card["rehearsal"]:
-        parts.append(_unseen(card["rehearsal"], trained))
+        parts += [_unseen(card["rehearsal"], trained), _by_left_out(card["left_out"], sets)]
     return "\n\n".join(parts)
 
 
@@ -71,6 +76,16 @@ def _unseen(rehearsal: Sequence[Figures], trained: Mapping[str, Figures]) -> str
         lines.append([name, _label(kind), *map(_confirmed, compared)])
     lines += list(_whole(every["kinds"]))
     return f"{_UNSEEN}\n\n{_table(lines)}"
+
+
+def _by_left_out(left_out: Sequence[Figures], sets: Sequence[Figures]) -> str:
+    trained = {figures["set"]: figures for figures in sets}
+    lines: list[list[str]] = [["set", "left out", "trained on, too"]]
+    for figures in left_out:
+        name = str(figures["set"])
+        compared = (figures, trained[name])
+        lines.append([_TITLES.get(name, name), *map(_average_precision, compared)])
+    return f"{_LEFT_OUT}\n\n{_table(lines)}"
 
 
 def _whole(kinds: Sequence[Figures]) -> Iterator[list[str]]:

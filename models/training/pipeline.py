@@ -18,7 +18,7 @@ from models.inference.artifact import CARD, Entry, Write, save, to_bytes
 from models.inference.parameters import Parameters
 from models.inference.scorers import Scores
 from models.training.boosting import fit
-from models.training.cross_fit import WEIGHTS, Answers, answer_rows, build_parameters, cross_fit
+from models.training.cross_fit import Answers, answer_rows, build_parameters, cross_fit
 from models.training.dataset import (
     MADE,
     JudgedAlert,
@@ -52,7 +52,10 @@ class TrainingData:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """Options: `each` injections for every kind and target; `rehearse` leaves out kinds in turn."""
+    """Options: `each` injections for every kind and target.
+
+    `rehearse` leaves out kinds and sets in turn.
+    """
 
     seed: int
     each: int
@@ -65,6 +68,7 @@ class TrainedModel:
     parameters: Parameters
     figures: tuple[Summary, ...]
     rehearsal: tuple[Summary, ...]
+    left_out: tuple[Summary, ...]
     data: Mapping[str, str]
     seed: int
     rows: int
@@ -92,6 +96,7 @@ def train(data: TrainingData, options: TrainingOptions, progress: Progress) -> T
         parameters=parameters,
         figures=_figures(rows, scores),
         rehearsal=_rehearsal(rows, seed, progress) if options.rehearse else (),
+        left_out=_left_out(rows, seed, progress) if options.rehearse else (),
         data={folder.name: _hash(folder) for folder in data.folders},
         seed=seed,
         rows=len(rows),
@@ -123,6 +128,7 @@ def write_model(
         },
         "figures": [summary.as_dict() for summary in model.figures],
         "rehearsal": [summary.as_dict() for summary in model.rehearsal],
+        "left_out": [summary.as_dict() for summary in model.left_out],
     }
     write(folder / CARD, (json.dumps(card, indent=2) + "\n").encode())
     return entry
@@ -154,7 +160,7 @@ def _figures(rows: Rows, scores: Scores) -> tuple[Summary, ...]:
     answers = answer_rows(rows, scores)
     return tuple(
         summarise(str(name), "cross-fitted", _scored(rows, answers, rows.source == name))
-        for name in dict.fromkeys(rows.source.tolist())
+        for name in _sets(rows)
         if name != MADE
     )
 
@@ -171,16 +177,27 @@ def _rehearsal(rows: Rows, seed: int, progress: Progress) -> tuple[Summary, ...]
     for number, left_out in enumerate([kinds, *([kind] for kind in kinds)]):
         progress("rehearsing", number, len(kinds) + 1)
         unseen = injected & np.isin(rows.kind, left_out)
-        scores = cross_fit(rows, folds=2, seed=seed, progress=lambda *_: None, without=unseen)
-        answers = Answers(
-            answers=answer_rows(rows, scores).answers,
-            score=scores.combine(WEIGHTS),
-            confidence=None,
-        )
         name = EVERY_KIND if len(left_out) > 1 else f"without {left_out[0]}"
-        scored = _scored(rows, answers, unseen & (rows.source != MADE))
-        summaries.append(summarise(name, "cross-fitted", scored))
+        summaries.append(_without(rows, seed, name, unseen))
     return tuple(summaries)
+
+
+def _left_out(rows: Rows, seed: int, progress: Progress) -> tuple[Summary, ...]:
+    """Figures on each set, by a model that was trained on the others."""
+    names = [name for name in _sets(rows) if name != MADE]
+    summaries = []
+    for number, name in enumerate(names):
+        progress("leaving out sets", number, len(names))
+        summaries.append(_without(rows, seed, name, rows.source == name))
+    return tuple(summaries)
+
+
+def _without(rows: Rows, seed: int, name: str, unseen: NDArray[np.bool_]) -> Summary:
+    scores = cross_fit(rows, folds=2, seed=seed, progress=lambda *_: None, without=unseen)
+    answers = Answers(
+        answers=answer_rows(rows, scores).answers, score=scores.combined, confidence=None
+    )
+    return summarise(name, "cross-fitted", _scored(rows, answers, unseen & (rows.source != MADE)))
 
 
 def _scored(rows: Rows, answers: Answers, chosen: NDArray[np.bool_]) -> list[Scored]:
@@ -197,6 +214,10 @@ def _scored(rows: Rows, answers: Answers, chosen: NDArray[np.bool_]) -> list[Sco
         )
         for row in np.flatnonzero(chosen)
     ]
+
+
+def _sets(rows: Rows) -> list[str]:
+    return list(dict.fromkeys(rows.source.tolist()))
 
 
 def _set_kinds(rows: Rows) -> list[str]:

@@ -34,7 +34,7 @@ SIGNATURES: Mapping[str, Signature] = {
     # A process that burns CPU and serves no request.
     "runaway": Signature(
         incident=True,
-        add={"cpu": (3, 8), "load": (2, 8)},
+        add={"cpu": (3, 8), "load": (2, 8), "latency": (0, 4)},
         scale=_all(_TRAFFIC, (0.8, 1.0)),
         minutes=(4, 30),
     ),
@@ -64,13 +64,14 @@ SIGNATURES: Mapping[str, Signature] = {
             "disk_busy": (2, 8),
             "disk_slow": (2, 8),
             "load": (2, 8),
+            "latency": (1, 12),
         },
         scale=_all(_TRAFFIC, (0.4, 0.9)),
         minutes=(4, 25),
     ),
     "slow_disk": Signature(
         incident=True,
-        add={"disk_slow": (3, 16), "disk_busy": (2, 14), "load": (0.5, 4)},
+        add={"disk_slow": (3, 16), "disk_busy": (2, 14), "load": (0.5, 4), "latency": (0, 10)},
         scale=_all(_TRAFFIC, (0.5, 0.95)),
     ),
     "runaway_writes": Signature(
@@ -79,9 +80,15 @@ SIGNATURES: Mapping[str, Signature] = {
         scale=_all(_TRAFFIC, (0.7, 1.0)),
         minutes=(6, 60),
     ),
+    "filling": Signature(
+        incident=True,
+        add={"space": (3, 14), "disk_out": (0, 3)},
+        course="ramp",
+        minutes=(6, 60),
+    ),
     "full_disk": Signature(
         incident=True,
-        add={"space": (2, 6), "errors": (1, 6)},
+        add={"space": (3, 14), "errors": (1, 6), "latency": (0, 8)},
         scale={"disk_out": (0.0, 0.3), "net_out": (0.3, 0.8), "cpu": (0.6, 1.0)},
         minutes=(4, 30),
     ),
@@ -98,9 +105,19 @@ SIGNATURES: Mapping[str, Signature] = {
     ),
     "hung": Signature(
         incident=True,
-        add={"connections": (1, 6), "closing": (0, 4)},
+        add={"connections": (1, 6), "closing": (0, 4), "latency": (4, 30)},
         scale={**_all(_TRAFFIC, (0.1, 0.6)), "cpu": (0.2, 0.8), "opens": (0.1, 0.7)},
         minutes=(4, 20),
+    ),
+    "dead": Signature(
+        incident=True,
+        scale={
+            "service_up": (0.0, 0.0),
+            **_all(_TRAFFIC, (0.02, 0.5)),
+            **_all(("cpu", "load"), (0.2, 0.9)),
+            "connections": (0.1, 0.9),
+        },
+        minutes=(3, 20),
     ),
     "crash_loop": Signature(
         incident=True,
@@ -111,7 +128,7 @@ SIGNATURES: Mapping[str, Signature] = {
     ),
     "slow_dependency": Signature(
         incident=True,
-        add={"connections": (2, 9), "errors": (0.5, 5)},
+        add={"connections": (2, 9), "errors": (0.5, 5), "latency": (3, 20)},
         scale={"net_out": (0.4, 0.85), "cpu": (0.5, 0.95)},
         minutes=(4, 30),
     ),
@@ -141,6 +158,7 @@ SIGNATURES: Mapping[str, Signature] = {
             "net_in": (2, 9),
             "errors": (1, 10),
             "resets": (0.5, 10),
+            "latency": (1, 12),
         },
         scale={"net_out": (0.9, 1.4)},
         minutes=(3, 9),
@@ -153,6 +171,7 @@ SIGNATURES: Mapping[str, Signature] = {
             "net_in": (1, 5),
             "connections": (2, 9),
             "errors": (0.5, 6),
+            "latency": (1, 12),
         },
         minutes=(4, 25),
     ),
@@ -208,6 +227,7 @@ SIGNATURES: Mapping[str, Signature] = {
             **_all(_TCP, (0.5, 5)),
             "cpu": (0.7, 4.5),
             "load": (0.3, 3.5),
+            "latency": (0, 2),
         },
         minutes=(4, 40),
     ),
@@ -237,7 +257,13 @@ SIGNATURES: Mapping[str, Signature] = {
     ),
     "rollout": Signature(
         incident=False,
-        add={"cpu": (1.5, 9), **_all(_TCP, (1, 10)), "resets": (0, 12), "load": (0, 1)},
+        add={
+            "cpu": (1.5, 9),
+            **_all(_TCP, (1, 10)),
+            "resets": (0, 12),
+            "load": (0, 1),
+            "latency": (0, 5),
+        },
         scale={"net_in": (0.5, 1.0)},
         minutes=(3, 7),
     ),
@@ -250,7 +276,13 @@ SIGNATURES: Mapping[str, Signature] = {
     ),
     "warm_up": Signature(
         incident=False,
-        add={"disk_in": (3, 12), "cpu": (1, 5), "disk_busy": (1, 6), "load": (0.3, 3)},
+        add={
+            "disk_in": (3, 12),
+            "cpu": (1, 5),
+            "disk_busy": (1, 6),
+            "load": (0.3, 3),
+            "latency": (0, 4),
+        },
         course="burst",
         minutes=(4, 15),
     ),
@@ -261,7 +293,13 @@ SIGNATURES: Mapping[str, Signature] = {
     ),
     "log_rotation": Signature(
         incident=False,
-        add={"cpu": (1, 5), "disk_in": (1, 6), "disk_out": (1, 6), "disk_slow": (0, 4)},
+        add={
+            "cpu": (1, 5),
+            "disk_in": (1, 6),
+            "disk_out": (1, 6),
+            "disk_slow": (0, 4),
+            "space": (0, 2),
+        },
         course="burst",
         minutes=(3, 8),
         every_days=1,

@@ -51,8 +51,8 @@ def test_the_page_tells_the_figures_of_the_shipped_model() -> None:
     """`make reference` writes them from the card, so the page cannot tell those of another."""
     page = (_ROOT / generate.FIGURES_PAGE).read_text()
     shipped = artifact.read_card(artifact.SHIPPED)
-    precision = shipped["figures"][-1]["precision"]
-    assert f"{precision:.3f} [" in page
+    for figures in shipped["figures"]:
+        assert f"{figures['precision']:.3f} [" in page
     assert page == generate.figures_page()
 
 
@@ -81,6 +81,36 @@ def test_no_answer_contradicts_what_it_shows(model: artifact.Model, excerpt: Lab
         if verdict.answer is Answer.CONFIRMED:
             assert verdict.confidence is not None
             assert verdict.confidence >= 0.5
+
+
+def test_a_lone_host_is_confirmed_only_where_nothing_else_explains_it(
+    model: artifact.Model, excerpt: LabelledSet
+) -> None:
+    """Without siblings fewer incidents are confirmed, and no job, surge or deploy is."""
+    alone = [
+        (alert.incident, judge(model, replace(evidence, relative=False, peers={}), alert.roles))
+        for alert, evidence in excerpt
+    ]
+    confirmed = [
+        (incident, verdict) for incident, verdict in alone if verdict.answer is Answer.CONFIRMED
+    ]
+    assert confirmed
+    assert all(incident and verdict.unexplained for incident, verdict in confirmed)
+
+
+def test_no_probability_is_told_of_what_resembles_nothing_learned(
+    model: artifact.Model, excerpt: LabelledSet
+) -> None:
+    """Every metric at a hundred times its height is undecided, whatever the trees say."""
+    alert, evidence = next(iter(excerpt))
+    recent = {
+        role: Series(series.times, 100 * np.asarray(series.values))  # type: ignore[arg-type]
+        for role, series in (evidence.recent or {}).items()
+    }
+    verdict = judge(model, replace(evidence, recent=recent), alert.roles)
+    assert verdict.answer is Answer.UNDECIDED
+    assert verdict.confidence is None
+    assert "no probability is told" in verdict.contributions[0].text
 
 
 @pytest.mark.parametrize(
