@@ -18,6 +18,7 @@ from actions.aws.clients import AWS_ERRORS
 from models.inference.artifact import ModelError, load_shipped
 from models.inference.detector import judge
 from receiver import settings
+from receiver.cli.checked_files import check_files
 from receiver.cli.errors import BadInputError, FailedError, FindingsError
 from receiver.cli.output import echo
 from receiver.db.database import DatabaseUrlError
@@ -29,9 +30,8 @@ from receiver.evidence.prometheus.connect import connect
 from receiver.evidence.targets.resolver import TargetResolver
 from receiver.evidence.targets.rules import TargetRules
 from receiver.live_check.check import LiveCheck
-from receiver.monitoring import alertmanager, servers
+from receiver.monitoring import alertmanager
 from receiver.monitoring.alertmanager import AlertmanagerError
-from receiver.monitoring.servers import InvalidServersError
 from receiver.playbook_testing import runner
 from receiver.playbooks import alert_rules, iam_scope, loader, rule_check, verify_check
 from receiver.playbooks.loader import (
@@ -72,7 +72,7 @@ def check(folder: Path | None, *, role: bool, rules: Path | None, live: bool) ->
     playbooks = load_playbooks(loaded, folder)
     load_rules(loaded)
     load_accounts(loaded)
-    load_servers(loaded)
+    check_files(loaded)
     _warn(verify_check.warn_of_filters(folder))
     if rules:
         _check_rules(folder, rules, loaded.node_job)
@@ -221,15 +221,6 @@ def load_accounts(loaded: Settings) -> Accounts:
     try:
         return accounts_file.load(loaded.accounts)
     except InvalidFilesError as errors:
-        raise FindingsError(errors.findings) from None
-
-
-def load_servers(loaded: Settings) -> None:
-    """Raises FindingsError."""
-    try:
-        servers.load(loaded.prometheus_file, loaded.prometheus_url)
-        servers.load(loaded.alertmanager_file, loaded.alertmanager_url)
-    except InvalidServersError as errors:
         raise FindingsError(errors.findings) from None
 
 
