@@ -144,7 +144,7 @@ def paths(service: Live) -> Iterator[list[str]]:
     runs = [f"/runs/{run['id']}" for run in (ended, refused, waiting)]
     yield [
         *("/", "/runs", *runs, "/controls", "/playbooks", "/playbooks/acting", "/groups/web-asg"),
-        *("/model", "/audit?verify=1"),
+        *("/model", "/audit?verify=1", "/sessions"),
     ]
     service.call("POST", "/api/v1/resume", Role.OPERATOR, json={"comment": "done"})
     service.call("DELETE", f"/api/v1/overrides/{hold['id']}", Role.OPERATOR)
