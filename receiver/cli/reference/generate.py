@@ -72,7 +72,7 @@ _FIGURES_HEAD = """# The model's figures
 This page is generated from the shipped model's card (`make reference`). The figures are
 cross-fitted by machine in six folds: training, thresholds and calibration use only other machines.
 The weights that combine the scorers were chosen on all machines, so expect slightly lower figures.
-[The model](model.md#figures) names the goal that is missed.
+[The model](model.md#figures) names the goals that are missed.
 """
 
 
