@@ -63,18 +63,17 @@ SCRIPT = (
 
 
 _BY_FAULT = {incident.fault: incident for incident in SCRIPT}
-# On real machines the deploy comes to the group that was left alone until then: the service must
-# have seen a version healthy for five minutes. The surge is last, and ends once it is carried: it
-# takes most of two processors.
+# On real machines the nightly job is that of the other group. The surge comes after what breaks one
+# machine, and ends once it is carried: it takes most of two processors.
 ON_MACHINES = (
     _BY_FAULT["cpu_runaway"],
-    _BY_FAULT["batch_job"],
+    replace(_BY_FAULT["batch_job"], group="api-asg"),
     _BY_FAULT["service_hang"],
     _BY_FAULT["disk_full"],
     _BY_FAULT["memory_leak"],
     _BY_FAULT["hardware_failure"],
-    replace(_BY_FAULT["bad_deploy"], group="api-asg"),
     replace(_BY_FAULT["traffic_surge"], ended=True),
+    _BY_FAULT["bad_deploy"],
 )
 
 
