@@ -61,14 +61,16 @@ def with_reversals(names: Iterable[str]) -> Sequence[Action]:
     return [actions[name] for name in sorted(actions)]
 
 
-def build_policy(names: Iterable[str], scope: "PolicyScope | None" = None) -> Mapping[str, Any]:
-    """The policy document for these actions and their rollback."""
+def build_policy(
+    names: Iterable[str], scope: "PolicyScope | None" = None, *, reads: Iterable[str] = ()
+) -> Mapping[str, Any]:
+    """The policy document for these actions and their rollback, and for further `reads`."""
     scope = scope or PolicyScope()
     needed = {name for action in with_reversals(names) for name in action.permissions}
-    reads = sorted({name for name in needed if is_read(name)} | set(READS))
+    read = sorted({name for name in needed if is_read(name)} | {*READS, *reads})
     writes = sorted(name for name in needed if not is_read(name))
     statements = [
-        _statement("Read", reads, "*", {}, scope),
+        _statement("Read", read, "*", {}, scope),
         *(_changes("autoscaling", writes, scope.group_arns, _TAGGED["autoscaling"], scope)),
         *(_changes("ec2", writes, scope.arn("ec2", "instance/*"), _TAGGED["ec2"], scope)),
         *_of_elastic_load_balancing(writes, scope),

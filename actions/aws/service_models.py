@@ -85,6 +85,7 @@ OPERATIONS: Mapping[str, frozenset[str]] = MappingProxyType(
             {
                 "CancelCommand",
                 "DescribeInstanceInformation",
+                "GetCalendarState",
                 "GetCommandInvocation",
                 "ListCommands",
                 "SendCommand",

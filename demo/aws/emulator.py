@@ -18,6 +18,7 @@ from demo.aws.calls import Call, StartResponse, read_call, send_answer, send_err
 from demo.aws.core import Core
 from demo.aws.faults import DroppedError, Faults
 from demo.aws.services.autoscaling import AutoScaling
+from demo.aws.services.change_calendar import ChangeCalendars
 from demo.aws.services.cloudtrail import lookup_events
 from demo.aws.services.ebs import Volumes
 from demo.aws.services.ec2 import Instances
@@ -83,7 +84,7 @@ class Emulator:
                 Networks(self.core),
             ),
             "elbv2": (balancers,),
-            "ssm": (Commands(self.core),),
+            "ssm": (Commands(self.core), ChangeCalendars(self.core)),
             "arc-zonal-shift": (ZonalShifts(self.core),),
         }
         self._buckets: dict[str, tuple[float, float]] = {}

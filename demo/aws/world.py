@@ -213,6 +213,14 @@ def _usual_security_groups() -> dict[str, SecurityGroup]:
 
 
 @dataclass
+class ChangeCalendar:
+    """A document of Systems Manager; its `events`, from and to, are the opposite of its default."""
+
+    default_open: bool = True
+    events: list[tuple[float, float]] = field(default_factory=list)
+
+
+@dataclass
 class World:
     """One region of one account; `shiftable` are ARNs of load balancers with zonal shift."""
 
@@ -225,6 +233,7 @@ class World:
     snapshots: list[dict[str, Any]] = field(default_factory=list)
     rules: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     commands: list[dict[str, Any]] = field(default_factory=list)
+    calendars: dict[str, ChangeCalendar] = field(default_factory=dict)
     impaired_volumes: set[str] = field(default_factory=set)
     published: list[dict[str, Any]] = field(default_factory=list)
     shiftable: set[str] = field(default_factory=set)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from actions.aws.change_calendar import CalendarState
 from actions.aws.group_activities import ActiveRefresh
 from actions.aws.groups import Group
 from actions.aws.host_status import HostStatus
@@ -85,6 +86,8 @@ class Snapshot:
     what the labels name.
     `suspects` are the target's dependencies that explain its trouble, and `cause_run` is the newest
     run about the first.
+    `calendar` is the state of the playbook's change calendars, and `calendar_error` why it is
+    unknown.
     `announced` is the newest change that somebody announced of the group or its place.
     `relapse_of` is the run whose recovery from the same alert did not last.
     `resolved`: a delivery reported the alert as resolved, at `resolved_at`. `fires`: Prometheus
@@ -109,6 +112,8 @@ class Snapshot:
     kind: TargetKind | None
     group: str | None
     claims: Mapping[str, Claim] | None
+    calendar: CalendarState | None = None
+    calendar_error: str = ""
     rung: int = 0
     approvals: Sequence[Approval] = ()
     destructive_approvals: int = 1

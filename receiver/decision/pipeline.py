@@ -163,7 +163,8 @@ class GroupDecision:
         return {subject.run.id: subject for subject in subjects}
 
     def _decide(self, subject: Subject, read: GroupSnapshot) -> PipelineResult:
-        inputs = subject.inputs(read.from_run(subject), read.now)
+        snapshot = read.with_calendar(subject, read.from_run(subject))
+        inputs = subject.inputs(snapshot, read.now)
         if result := _refuse_if(subject, inputs, PLAIN):
             return result
         episode = self._episodes.get(subject.run.id)

@@ -44,6 +44,7 @@ from receiver.evidence.aws.state import AwsReadings
 from receiver.evidence.dependencies.suspects import Suspect
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target
+from receiver.playbooks.time_intervals import ChangeCalendars
 from receiver.runs import relapses, store
 from receiver.runs.queries import search
 from receiver.runs.relapses import Recovery
@@ -157,6 +158,14 @@ class GroupSnapshot:
             approvals=valid_approvals(run, self.now),
             destructive_approvals=reader.destructive_approvals,
         )
+
+    def with_calendar(self, subject: Subject, snapshot: Snapshot) -> Snapshot:
+        """Add the state of the change calendars that the playbook's window names, if it does."""
+        windows = [playbook.window for playbook in subject.playbooks]
+        if len(windows) != 1 or not isinstance(windows[0], ChangeCalendars):
+            return snapshot
+        answer = self.aws.calendar(windows[0].change_calendars)
+        return replace(snapshot, calendar=answer.value, calendar_error=answer.error)
 
     def with_records(
         self, subject: Subject, snapshot: Snapshot, episode: Episode | None

@@ -87,7 +87,7 @@ class Fleet(_Part):
 class RecordsInput(_Part):
     """The service's records: the seconds left of a cooldown, and the attempts of the last hour.
 
-    `time` is the time of day of a Friday, in UTC.
+    `time` is the time of day of a Friday, in UTC; `calendar` is the state of the change calendars.
     """
 
     mode: Mode = Mode.AUTO
@@ -100,6 +100,7 @@ class RecordsInput(_Part):
     attempts: int = 0
     failures: int = 0
     time: Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = None
+    calendar: Literal["open", "closed"] = "open"
 
 
 class Expected(_Part):

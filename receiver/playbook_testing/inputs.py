@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from actions.aws.change_calendar import CalendarState
 from actions.aws.group_activities import ActiveRefresh
 from actions.aws.groups import Group, Member
 from actions.aws.host_status import HostEvent, HostStatus
@@ -118,6 +119,7 @@ def _snapshot(case: TestCase, playbook: Playbook | None, now: float) -> Snapshot
         kind=TargetKind.INSTANCE if of_instance else TargetKind.GROUP if group else None,
         group=group,
         claims={claim.target: claim},
+        calendar=CalendarState(open=records.calendar == "open"),
         rung=records.rung,
         overrides=_overrides(records, now),
         attempts={name: attempts for name in (target, group) if name},

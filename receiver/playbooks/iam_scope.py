@@ -11,6 +11,7 @@ from actions.place import ACCOUNT, REGION
 from receiver.playbooks.choices import variants
 from receiver.playbooks.loader import Playbooks
 from receiver.playbooks.schema import Playbook
+from receiver.playbooks.time_intervals import ChangeCalendars
 
 _EXACT = ("asg", False, True)
 
@@ -48,7 +49,9 @@ def narrowed_policy(
         documents=documents,
         topics={params["topic"] for name, params in steps if name == "page"},
     )
-    return build_policy((name for name, _ in steps), scope)
+    calendars = any(isinstance(one.window, ChangeCalendars) for one in playbooks.items)
+    reads = ("ssm:GetCalendarState",) if calendars else ()
+    return build_policy((name for name, _ in steps), scope, reads=reads)
 
 
 def _steps(playbook: Playbook) -> Iterator[tuple[str, Mapping[str, Any]]]:

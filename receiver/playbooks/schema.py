@@ -25,7 +25,7 @@ from receiver.playbooks.field_types import (
     TemporaryAction,
     When,
 )
-from receiver.playbooks.time_intervals import Calendar
+from receiver.playbooks.time_intervals import Calendar, ChangeCalendars
 from receiver.settings import Mode
 
 # Raise it when a default of playbooks changes; every armed playbook must then be armed again.
@@ -206,8 +206,8 @@ class Playbook(_Part):
 
     `standalone`: steps may take out instances that no Auto Scaling group would replace.
 
-    `window`: its runs begin only then, but those that a person requests; either some hours in
-    UTC or Alertmanager's `time_intervals`.
+    `window`: its runs begin only then, but those that a person requests; some hours in
+    UTC, Alertmanager's `time_intervals`, or `change_calendars` of AWS Systems Manager.
 
     `ignores_dependencies`: it acts although what the target depends on is the cause.
 
@@ -225,7 +225,7 @@ class Playbook(_Part):
         dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")], Promql],
         Field(max_length=10),
     ] = Field(default_factory=dict)
-    window: Window | Calendar | None = None
+    window: Window | Calendar | ChangeCalendars | None = None
     undecided: Undecided = Undecided()
     limits: Limits = Limits()
     steps: Annotated[list[Step], Field(min_length=1, max_length=10)]

@@ -194,6 +194,18 @@ class Calendar(_Part):
         return f"its time intervals ({', '.join(zones)})"
 
 
+class ChangeCalendars(_Part):
+    """Open while all of these calendars of AWS Systems Manager are, by name or ARN."""
+
+    change_calendars: Annotated[
+        list[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/-]+$", max_length=512)]],
+        Field(min_length=1, max_length=10),
+    ]
+
+    def __str__(self) -> str:
+        return f"the change calendar {' and '.join(self.change_calendars)}"
+
+
 def dump(interval: TimeInterval) -> dict[str, Any]:
     """The interval as it was written, without what was left out."""
     return interval.model_dump(exclude_defaults=True)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actions.aws.change_calendar import CalendarState
 from actions.aws.groups import Group, Member
 from actions.aws.host_status import HostEvent, HostStatus
 from actions.aws.instances import Instance
@@ -28,7 +29,7 @@ from receiver.evidence.dependencies.suspects import Suspect
 from receiver.playbooks.conditions import condition
 from receiver.playbooks.loader import load
 from receiver.playbooks.schema import Window
-from receiver.playbooks.time_intervals import Calendar
+from receiver.playbooks.time_intervals import Calendar, ChangeCalendars
 from receiver.runs.model import RunRequest
 from receiver.settings import Mode
 from tests.actions import aws_contract as contract
@@ -343,6 +344,42 @@ def test_a_window_of_time_intervals_opens_by_the_clock_of_its_zone(
         assert refusal.retry_at == _at(retry_at)
         open_now = replace(INPUTS, playbooks=[playbook], now=_at(retry_at))
         assert screen(open_now, WINDOW) is None
+
+
+def test_a_window_of_change_calendars_is_open_where_aws_says_so() -> None:
+    """Closed until it changes; what AWS does not tell is closed, and its error is named."""
+    window = ChangeCalendars(change_calendars=["holidays", "business"])
+    playbook = PLAYBOOKS[0].model_copy(update={"window": window})
+    waiting = replace(INPUTS, playbooks=[playbook])
+    told = [
+        CalendarState(open=True, changes_at=NOW + 60),
+        CalendarState(open=False, changes_at=NOW + 600),
+        CalendarState(open=False),
+        None,
+    ]
+    opened, *closed = [
+        screen(
+            replace(
+                waiting,
+                snapshot=replace(
+                    waiting.snapshot,
+                    calendar=state,
+                    calendar_error="" if state else "GetCalendarState: InvalidDocument",
+                ),
+            ),
+            WINDOW,
+        )
+        for state in told
+    ]
+    assert opened is None
+    # Where AWS tells no time, it is asked again after a minute.
+    retries = [refusal and refusal.retry_at for refusal in closed]
+    assert retries == [NOW + 600, NOW + 60, NOW + 60]
+    assert all(refusal and refusal.reason is Reason.OUTSIDE_WINDOW for refusal in closed)
+    unknown = closed[-1]
+    assert unknown is not None
+    assert "holidays and business is unknown" in unknown.detail
+    assert "InvalidDocument" in unknown.detail
 
 
 @pytest.mark.parametrize(

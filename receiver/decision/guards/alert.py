@@ -4,6 +4,7 @@ from actions.reasons import Reason
 from actions.refusal import Refusal
 from receiver.decision.guards.base import GuardInput, require_named
 from receiver.playbooks.public_alerts import why_no_playbook
+from receiver.playbooks.time_intervals import ChangeCalendars
 
 # Labels of alerts whose sender tells changes only: CloudWatch's alarms, and Grafana's own alerts.
 _OF_UNREPEATED = frozenset({"alarm_arn", "grafana_folder"})
@@ -107,11 +108,14 @@ def require_window(inputs: GuardInput) -> str | Refusal:
 
     The playbook has a `window`, and it is closed. `next_act_at` says when it opens.
     **Do:** nothing: while the alert is repeated, it is decided again once the window is open. If it
-    cannot wait, run the playbook by hand.
+    cannot wait, run the playbook by hand. A change calendar that AWS does not tell counts as
+    closed: look at its name, and at the permission `ssm:GetCalendarState`.
     """
     window, trigger = inputs.playbooks[0].window, inputs.trigger
     if window is None or trigger.request is not None or trigger.playbook_digest is not None:
         return "the run may begin at any time"
+    if isinstance(window, ChangeCalendars):
+        return _require_open(window, inputs)
     opens_at = window.opens_at(inputs.now)
     if opens_at is None:
         detail = f"the window of {inputs.playbooks[0].name} does not open any more"
@@ -120,6 +124,17 @@ def require_window(inputs: GuardInput) -> str | Refusal:
         return f"in {window}"
     detail = f"the window of {inputs.playbooks[0].name} opens in {opens_at - inputs.now:.0f} s"
     return Refusal(Reason.OUTSIDE_WINDOW, detail, opens_at)
+
+
+def _require_open(window: ChangeCalendars, inputs: GuardInput) -> str | Refusal:
+    state = inputs.snapshot.calendar
+    if state is None:
+        why = inputs.snapshot.calendar_error or "AWS tells no state"
+        return Refusal(Reason.OUTSIDE_WINDOW, f"{window} is unknown, so it is closed: {why}")
+    if state.open:
+        return f"{window} is open"
+    until = f" for {state.changes_at - inputs.now:.0f} s more" if state.changes_at else ""
+    return Refusal(Reason.OUTSIDE_WINDOW, f"{window} is closed{until}", state.changes_at)
 
 
 def require_firing(inputs: GuardInput) -> str | Refusal:

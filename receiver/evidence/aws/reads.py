@@ -9,6 +9,7 @@ import structlog
 
 from actions.aws import context, errors, group_activities, target_health
 from actions.aws.call_budgets import CallBudgetError
+from actions.aws.change_calendar import CalendarState, read_calendar
 from actions.aws.client_set import Aws
 from actions.aws.clients import AWS_ERRORS
 from actions.aws.context import ForeignChanges
@@ -147,6 +148,9 @@ class AwsReads:
     def standalone(self) -> AwsAnswer[Sequence[Instance]]:
         """The opted-in instances outside groups."""
         return self._answer("DescribeInstances", lambda: read_standalone(self.aws))
+
+    def calendar(self, names: Sequence[str]) -> AwsAnswer[CalendarState]:
+        return self._answer("GetCalendarState", lambda: read_calendar(self.aws, names))
 
     def is_protected(self, instance_id: str) -> bool | None:
         return self._read(lambda: context.is_termination_protected(self.aws, instance_id))

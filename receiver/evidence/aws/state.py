@@ -7,6 +7,7 @@ from functools import cache, partial
 from typing import Any, TypeVar
 
 from actions.aws import context
+from actions.aws.change_calendar import CalendarState
 from actions.aws.groups import GROUP_NAME, Group
 from actions.aws.host_status import HostStatus
 from actions.aws.instances import INSTANCE_ID, Instance
@@ -14,6 +15,7 @@ from actions.base import TargetKind
 from actions.execution import disruption_budget
 from actions.execution.records import STANDALONE_PERCENT, Bounds, Scope
 from receiver.evidence.aws.reads import (
+    AwsAnswer,
     AwsReads,
     AwsState,
     GroupState,
@@ -121,6 +123,10 @@ class AwsReadings:
         """Ids of the opted-in instances outside groups."""
         instances = self._query(self.reader.standalone).result().value
         return None if instances is None else frozenset(instance.id for instance in instances)
+
+    def calendar(self, names: Sequence[str]) -> AwsAnswer[CalendarState]:
+        """The state of these change calendars."""
+        return self._query(self.reader.calendar, tuple(names)).result()
 
     def failed_hosts(self) -> frozenset[str] | None:
         """Ids of the instances whose hosts have failed, or will be retired."""

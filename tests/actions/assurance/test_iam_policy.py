@@ -63,6 +63,20 @@ def test_no_playbook_is_granted_what_another_needs(tmp_path: Path) -> None:
         assert _granted(build_policy(names)) == needed | set(READS)
 
 
+def test_a_change_calendar_is_read_only_where_a_playbook_names_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is one more read, and nothing else."""
+    text = (_ROOT / "playbooks/high-cpu.yaml").read_text()
+    file = tmp_path / "high-cpu.yaml"
+    file.write_text(text)
+    without = _granted(_iam_policy(capsys, str(tmp_path)))
+    file.write_text(text + "window: {change_calendars: [holidays]}\n")
+    granted = _granted(_iam_policy(capsys, str(tmp_path)))
+    assert granted - without == {"ssm:GetCalendarState"}
+    assert without <= granted
+
+
 @pytest.mark.parametrize("name", sorted(CATALOG))
 def test_what_changes_something_is_held_to_one_place(name: str) -> None:
     """Every statement to the region; every change to the account, the tag or our own mark."""
