@@ -63,6 +63,12 @@ _CUTS = {
 }
 
 
+def _cut_off(acting: Executor, state: Database, last: int, *, before: bool) -> Executor:
+    """It ends at its transaction of that number; one that only reads counts, too."""
+    cutting = Cutting(state.write, last, before)
+    return replace(acting, begin=cutting, read=cutting)
+
+
 @pytest.fixture(scope="module")
 def world() -> World:
     return World()
@@ -119,7 +125,7 @@ def test_cut_off_anywhere_it_happens_at_most_once_and_settles(
         step = _step(case, world, target, run_id)
         acting = _executor(world, state, clock)
         last, before = _CUTS[cut]
-        cutting = replace(acting, begin=Cutting(state.write, last, before))
+        cutting = _cut_off(acting, state, last, before=before)
         with pytest.raises(CutOffError):
             cutting.execute(step)
         intent = _intent(acting.execute(step))
@@ -154,7 +160,7 @@ def test_cut_off_on_a_harsh_aws_it_happens_at_most_once_and_settles(
         world.emulator.core.hardness = hardness
         acting = _executor(world, state, world.clock)
         last, before = _CUTS[chance.choice(list(_CUTS))]
-        cutting = replace(acting, begin=Cutting(state.write, last, before))
+        cutting = _cut_off(acting, state, last, before=before)
         with pytest.raises(CutOffError):
             cutting.execute(step)
         world.clock.now += chance.choice([0, 5, 20])
@@ -186,7 +192,7 @@ def test_people_are_told_at_most_once(
     step = _step(case, world, GROUP, str(ULID()))
     last, before = _CUTS[cut]
     with pytest.raises(CutOffError):
-        replace(acting, begin=Cutting(state.write, last, before)).execute(step)
+        _cut_off(acting, state, last, before=before).execute(step)
     intent = _intent(acting.execute(step))
     assert intent.stage is Stage.SETTLED
     assert len(world.messenger.notifications) <= 1
@@ -279,7 +285,8 @@ def test_the_action_of_the_page_is_sound(
     with _prepared(case, world) as target:
         step = replace(_step(case, world, target, str(ULID())), action=names["ProtectInstance"]())
         acting = _executor(world, state, clock)
-        cutting = replace(acting, begin=Cutting(state.write, *_CUTS[cut]))
+        last, before = _CUTS[cut]
+        cutting = _cut_off(acting, state, last, before=before)
         with pytest.raises(CutOffError):
             cutting.execute(step)
         intent = _intent(acting.execute(step))
