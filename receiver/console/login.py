@@ -36,12 +36,18 @@ def login_rate() -> RateLimiter:
 
 
 @open_router.get("/assets/{name}", response_model=None)
-def serve_asset(name: Annotated[str, Path(max_length=64)]) -> Response:
+def serve_asset(request: Request, name: Annotated[str, Path(max_length=64)]) -> Response:
     asset = ASSETS.get(name)
     if asset is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such file")
-    caching = {"Cache-Control": "public, max-age=31536000, immutable"}
-    return Response(asset.content, media_type=asset.media_type, headers=caching)
+    headers = {
+        "Cache-Control": "public, max-age=31536000, immutable",
+        "Vary": "Accept-Encoding",
+    }
+    if "gzip" not in request.headers.get("Accept-Encoding", ""):
+        return Response(asset.content, media_type=asset.media_type, headers=headers)
+    headers["Content-Encoding"] = "gzip"
+    return Response(asset.compressed, media_type=asset.media_type, headers=headers)
 
 
 @open_router.get("/login", response_model=None)

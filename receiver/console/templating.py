@@ -1,5 +1,6 @@
 """Rendering of pages, their security headers, and the static files."""
 
+import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +32,13 @@ _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 @dataclass(frozen=True)
 class Asset:
+    """A static file, as it is and by gzip: it is the same for everybody, and so may be compressed.
+
+    Pages are not: their secrets would show in their length (https://www.breachattack.com/).
+    """
+
     content: bytes
+    compressed: bytes
     media_type: str
 
 
@@ -42,7 +49,7 @@ def _assets() -> Mapping[str, Asset]:
         if path.suffix in _TYPES:
             content = path.read_bytes()
             name = f"{path.stem}.{hashlib.sha256(content).hexdigest()[:12]}{path.suffix}"
-            assets[name] = Asset(content, _TYPES[path.suffix])
+            assets[name] = Asset(content, gzip.compress(content, mtime=0), _TYPES[path.suffix])
     return assets
 
 

@@ -1,5 +1,6 @@
 """The console over HTTP: logins, pages, and what their forms do."""
 
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -152,6 +153,23 @@ def test_a_valid_token_gets_in_whatever_strangers_did(visitor: Visitor) -> None:
     for _ in range(12):
         assert visitor.log_in(Role.OPERATOR).status_code == HTTPStatus.OK
         visitor.http.cookies.clear()
+
+
+def test_a_first_visit_is_at_most_100_kb(visitor: Visitor) -> None:
+    """The page itself is not compressed, as it has secrets; its scripts and styles are."""
+    page = _operator(visitor).get("/")
+    paths = sorted(set(re.findall(r'"(/assets/[^"]+)"', page.text)))
+    received = len(page.content)
+    for path in paths:
+        file, plain = visitor.get(path), visitor.get(path, **{"Accept-Encoding": "identity"})
+        assert file.content == plain.content
+        assert "Content-Encoding" not in plain.headers
+        assert file.headers["Content-Encoding"] == "gzip"
+        assert file.headers["Vary"] == "Accept-Encoding"
+        received += file.num_bytes_downloaded
+    assert len(paths) >= 3
+    assert "Content-Encoding" not in page.headers
+    assert received <= 100_000
 
 
 def test_a_redirect_names_no_host_of_the_client(visitor: Visitor) -> None:
