@@ -342,6 +342,12 @@ OPERATIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "InvalidInstanceInformationFilterValue",
             "InvalidNextToken",
         ),
+        "GetCalendarState": (
+            "InternalServerError",
+            "InvalidDocument",
+            "InvalidDocumentType",
+            "UnsupportedCalendarException",
+        ),
         "GetCommandInvocation": (
             *_INSTANCES,
             "InvalidCommandId",

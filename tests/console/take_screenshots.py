@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 import httpx
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, FloatRect, Page, ViewportSize, expect
 
 from demo.stack import tools
 from demo.stack.environment import Environment, EnvironmentOptions, start_environment
@@ -24,6 +24,7 @@ _MEMBERS = 12
 _TIMEOUT_S = 240.0
 _DESKTOP: ViewportSize = {"width": 1200, "height": 800}
 _TALL: ViewportSize = {"width": 1200, "height": 1100}
+_BEGINNING_PX = 900
 _PHONE: ViewportSize = {"width": 390, "height": 844}
 # The first runs are approved and recover, the last one still awaits approval.
 _HEALED = (("memory_leak", "web-asg"), ("cpu_runaway", "api-asg"))
@@ -106,7 +107,7 @@ def shoot(url: str, token: str, healed: str, waiting: str, folder: Path) -> None
             _shoot(page, "/", folder / "home.png")
             page.set_viewport_size(_TALL)
             _shoot(page, f"/runs/{healed}", folder / "run.png")
-            page.locator("#timeline").screenshot(path=folder / "story.png")
+            _shoot_beginning(page, "#timeline", folder / "story.png")
             page.set_viewport_size(_DESKTOP)
             _pause(page, "deploying 2.4 until 04:00")
             _shoot(page, "/", folder / "paused.png")
@@ -140,6 +141,16 @@ def _shoot(page: Page, path: str, file: Path) -> None:
     # The plots are complete once Prometheus has answered.
     expect(plots).to_have_count(0)
     page.screenshot(path=file)
+    click.echo(f"{file.name} {file.stat().st_size // 1000} kB", err=True)
+
+
+def _shoot_beginning(page: Page, selector: str, file: Path) -> None:
+    """As much of a long part as a reader looks at."""
+    box = page.locator(selector).bounding_box()
+    assert box is not None, f"{selector} is not on the page"
+    height = min(box["height"], _BEGINNING_PX)
+    clip: FloatRect = {"x": box["x"], "y": box["y"], "width": box["width"], "height": height}
+    page.screenshot(path=file, clip=clip, full_page=True)
     click.echo(f"{file.name} {file.stat().st_size // 1000} kB", err=True)
 
 
