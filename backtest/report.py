@@ -13,7 +13,7 @@ from receiver.html.templates import html_environment
 from receiver.runtime.rfc3339 import rfc3339
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_MINUTES = (1, 2, 5, 10, 30, 60, 360, 1440)
+_MINUTES, _HOUR = (1, 2, 5, 10, 30, 60, 360, 1440), 60
 _SHOWN = 3
 _SOON_S = 1_200.0
 ASSUMPTION = (
@@ -52,10 +52,11 @@ def as_html(result: Result) -> str:
     first = [told for one in result.incidents if (told := _decisions(result, one)[:1])]
     outcomes = Counter(told[0].summary for told in first)
     lasted = [one.ended_at - one.starts_at for one in result.incidents if one.ended_at]
-    plots = [
-        bar_plot(dict(sorted(days.items())), "Alerts by day"),
-        bar_plot(_histogram(lasted), "Alerts by how long they fired"),
-    ]
+    values = {
+        "Alerts by day": dict(sorted(days.items())),
+        "Alerts by how long they fired": _histogram(lasted),
+    }
+    plots = [(title, bar_plot(each, title)) for title, each in values.items()]
     templates = html_environment(_TEMPLATES, {})
     return templates.get_template("backtest.html.j2").render(
         since=rfc3339(result.since),
@@ -141,11 +142,13 @@ def _refusals(result: Result) -> Counter[str]:
 
 
 def _histogram(seconds: Sequence[float]) -> Mapping[str, int]:
-    counts, low = {}, 0.0
+    counts, low = {}, 0
     for edge in _MINUTES:
-        counts[f"{low:g}-{edge} min"] = sum(low * 60 < time <= edge * 60 for time in seconds)
-        low = float(edge)
-    return counts | {f"over {low:g} min": sum(time > low * 60 for time in seconds)}
+        unit, size = ("h", 60) if low >= _HOUR else ("min", 1)
+        name = f"{low // size}-{edge // size} {unit}"
+        counts[name] = sum(low * 60 < time <= edge * 60 for time in seconds)
+        low = edge
+    return counts | {f"over {low // _HOUR} h": sum(time > low * 60 for time in seconds)}
 
 
 def _minutes(incident: Incident) -> str:
