@@ -71,7 +71,7 @@ def end_session(
 @router.delete(
     "/people/{person}/sessions",
     openapi_extra=require_role(Role.ADMIN, everything=True),
-    responses=answers(SessionsEnded, "The person must log in anew.") | _NOT_FOUND,
+    responses=answers(SessionsEnded, "The person must log in again.") | _NOT_FOUND,
 )
 def end_sessions(request: Request, person: _Person, comment: Why | None = None) -> dict[str, Any]:
     """End all sessions of a person of the identity provider, and refuse JWTs issued until now."""

@@ -42,7 +42,7 @@ class Channel(Protocol):
         ...
 
     def show(self, view: IncidentView, post: Post) -> str:
-        """Show the incident as it stands. Returns the channel's name of it."""
+        """Show the incident as it is now. Returns the channel's name of it."""
         ...
 
     def add_line(self, view: IncidentView, post: Post, line: Line) -> None:

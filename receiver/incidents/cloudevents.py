@@ -1,4 +1,4 @@
-"""Signed CloudEvents for everything else: each is the incident as it stands.
+"""Signed CloudEvents for everything else: each is the incident as it is now.
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md (structured mode over HTTP),
 signed by https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md.

@@ -18,7 +18,7 @@ from receiver.http.access.callers import Caller, Door, Grant
 from receiver.http.access.tokens import Tokens
 
 LIFETIME_S = 12 * 3600.0
-# What is listed of the hash; whoever has it cannot find the secret.
+# What is listed of the hash: nobody finds the secret by it.
 _ID_CHARS = 24
 
 
