@@ -19,7 +19,7 @@ from demo.stack.processes import Processes
 
 _ROOT = Path(__file__).parents[2]
 _GROUP = "web-asg"
-_PATIENCE_S = 90
+_PATIENCE_S = 120
 
 
 @dataclass(kw_only=True)
