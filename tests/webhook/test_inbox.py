@@ -247,3 +247,23 @@ def test_what_is_stored_waits_no_more(path: Path) -> None:
         inbox.submit(alerts * 1000, 1000.0).result(10)
     finally:
         inbox.stop()
+
+
+def test_a_storm_holds_other_work_back_and_lets_it_go_on(inbox: Inbox, clock: Clock) -> None:
+    """A hundred deliveries a second, for four seconds: others work in between, but seldom."""
+    turns, ends_at = list[float](), time.monotonic() + 4
+
+    def work() -> None:
+        while (now := time.monotonic()) < ends_at:
+            inbox.yield_to_deliveries()
+            turns.append(now)
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor() as pool:
+        worker = pool.submit(work)
+        while time.monotonic() < ends_at:
+            inbox.submit([_alert()], clock.now)
+            time.sleep(0.0005)
+        worker.result(10)
+    assert len(turns) < 0.6 * 400
+    assert max(turns) > ends_at - 2.6
