@@ -20,6 +20,8 @@ _BATCH_S = 180.0
 _ARCHIVE_BYTES, _PART_BYTES = 4 << 20, 128 << 10
 _AFTER_S = 0.5
 _LEAK_EVERY_S = 0.05
+# Mebibytes at a time: on a busy host, too, the kernel kills it within a minute.
+_HUNGER = 4
 
 
 def spin() -> None:
@@ -165,7 +167,7 @@ def exhaust_memory() -> None:
     _name("hungry")
     taken: list[bytes] = []
     while True:
-        taken.append(_CHUNK + bytes([len(taken) % 256]))
+        taken.append(_HUNGER * _CHUNK + bytes([len(taken) % 256]))
         time.sleep(0.1)
 
 
