@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,9 +96,11 @@ class Bench:
         spans: list[tuple[float, float]] = []
         for number in range(times):
             self._await_whole()
-            target = self.fleet.truth()[number % _SIZE]["instance_id"]
-            began = time.time()
+            member = self.fleet.truth()[number % _SIZE]
+            target, began = member["instance_id"], time.time()
             self._run(target, steps)
+            if any(action == "reboot_instance" for action, _ in steps):
+                self._await_boot(target, member["boot_id"])
             cost.seconds.append(round(time.time() - began, 1))
             self._await_whole()
             time.sleep(_AFTER_S)
@@ -127,11 +129,8 @@ class Bench:
             aws.groups.watch()
         target, began = next(iter(before)), time.time()
         self.fleet.inject(target, "service_hang")
-        until = began + _STEP_S
-        while target in aws.world.groups[_GROUP].members:
-            if time.time() > until:
-                raise NotDoneError("the group did not replace the machine whose service hangs")
-            time.sleep(_POLL_S)
+        members = aws.world.groups[_GROUP].members
+        self._await(lambda: target not in members, "the machine of the service that hangs stayed")
         gone_s = time.time() - began
         self._await_whole()
         kept = {item["instance_id"]: item["boot_id"] for item in self.fleet.truth()}
@@ -185,17 +184,30 @@ class Bench:
             time.sleep(_POLL_S)
         raise NotDoneError(f"{step.action.name} on {step.target} took over {_STEP_S:.0f} s")
 
+    def _await_boot(self, target: str, before: str) -> None:
+        """A reboot is asked for at once; the machine serves on until it goes down."""
+
+        def boot() -> object:
+            return next(m["boot_id"] for m in self.fleet.truth() if m["instance_id"] == target)
+
+        self._await(lambda: boot() not in {None, before}, f"{target} was not booted again")
+
     def _await_whole(self) -> None:
-        until = time.monotonic() + _WELL_S
-        while True:
+        def is_whole() -> bool:
             well = [item for item in self.fleet.truth() if item["health"] == "healthy"]
             with self.fleet.aws.lock:
                 group = self.fleet.aws.world.groups[_GROUP]
                 whole = group.capacity("InService") == _SIZE == len(group.members)
-            if whole and len(well) == _SIZE:
-                return
+            return whole and len(well) == _SIZE
+
+        self._await(is_whole, "the group was not whole")
+
+    @staticmethod
+    def _await(there: Callable[[], bool], failed: str) -> None:
+        until = time.monotonic() + _WELL_S
+        while not there():
             if time.monotonic() > until:
-                raise NotDoneError(f"the group was not whole within {_WELL_S:.0f} s")
+                raise NotDoneError(f"{failed} within {_WELL_S:.0f} s")
             time.sleep(_POLL_S)
 
 
