@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ import click
 
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
+from demo.aws.world import AwsError
 from demo.lab.readings import Reading, parse
 from demo.machines.fleet import MachineFleet
 
@@ -51,7 +53,8 @@ class Seen:
         return (self.truth["cpu"] or 0) > _BUSY
 
     def is_silent(self) -> bool:
-        return bool(self.now) and not self.now["service_up"]
+        """Not where its agent has not asked the service yet."""
+        return self.now.get("service_up") == 0
 
     def is_new(self) -> bool:
         return self.truth["instance_id"] not in self.others
@@ -167,7 +170,9 @@ def _mend(fleet: MachineFleet, name: str) -> None:
     if name == "bad_deploy":
         with fleet.aws.lock:
             group = fleet.aws.world.groups[_GROUP]
-            fleet.aws.refreshes.cancel_instance_refresh({"AutoScalingGroupName": _GROUP})
+            # It may have ended by itself.
+            with suppress(AwsError):
+                fleet.aws.refreshes.cancel_instance_refresh({"AutoScalingGroupName": _GROUP})
             group.version = "1"
             for member in list(group.members.values()):
                 if member.version != "1":
