@@ -1,5 +1,7 @@
 """Fits the scorers of the model to labelled rows: seeded boosted trees."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -32,24 +34,38 @@ KIND_OF: dict[str, FaultKind] = {
 Flags = NDArray[np.bool_]
 
 
-def fit(rows: Rows, seed: int) -> Scorers:
+@dataclass(frozen=True, kw_only=True)
+class Boosting:
+    """The seed, and how many trees each classifier gets at most."""
+
+    seed: int
+    faults: int = 250
+    alikes: int = 120
+    kinds: int = 80
+
+
+def fit(rows: Rows, boosting: Boosting) -> Scorers:
     x = prepare_rows(rows.vectors.astype(np.float64))
-    return Scorers(fault=_faults(x, rows, seed), alike=_alikes(x, rows, seed))
+    return Scorers(fault=_faults(x, rows, boosting), alike=_alikes(x, rows, boosting))
 
 
-def fit_kinds(rows: Rows, seed: int) -> Forest:
+def fit_kinds(rows: Rows, boosting: Boosting) -> Forest:
     """Classifies the kind of fault of an incident."""
     names = list(FaultKind)
     kept = rows.incident & np.isin(rows.kind, list(KIND_OF))
     labels = np.array([names.index(KIND_OF[str(kind)]) for kind in rows.kind[kept]])
     model = HistGradientBoostingClassifier(
-        max_iter=80, learning_rate=0.1, max_leaf_nodes=12, max_features=0.3, random_state=seed
+        max_iter=boosting.kinds,
+        learning_rate=0.1,
+        max_leaf_nodes=12,
+        max_features=0.3,
+        random_state=boosting.seed,
     )
     return from_boosting(model.fit(prepare_rows(rows.vectors[kept].astype(np.float64)), labels))
 
 
-def _faults(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
-    rng = np.random.default_rng(seed)
+def _faults(x: NDArray[np.float32], rows: Rows, boosting: Boosting) -> Forest:
+    rng = np.random.default_rng(boosting.seed)
     natural, judged = rows.origin == Origin.NATURAL, rows.kind == JUDGED
     # The incidents of published sets show no signature of a fault; incidents of this fleet do.
     usable = ~(natural & rows.incident) | judged
@@ -58,18 +74,18 @@ def _faults(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
     for number in range(_MODELS):
         kept = usable & (~synthetic | (rng.random(len(rows)) < _MADE_SHARE))
         model = HistGradientBoostingClassifier(
-            max_iter=250,
+            max_iter=boosting.faults,
             learning_rate=0.06,
             max_leaf_nodes=15,
             l2_regularization=3,
             max_features=0.2,
-            random_state=seed + number,
+            random_state=boosting.seed + number,
         )
         models.append(model.fit(x[kept], rows.incident[kept]))
     return from_boosting(*models)
 
 
-def _alikes(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
+def _alikes(x: NDArray[np.float32], rows: Rows, boosting: Boosting) -> Forest:
     """Injected look-alikes against all that was not injected; near 0 if there are none."""
     injected = rows.origin == Origin.INJECTED
     # Only alerts of the sets, without this repository's far more numerous injections.
@@ -78,12 +94,12 @@ def _alikes(x: NDArray[np.float32], rows: Rows, seed: int) -> Forest:
         return never()
     models = [
         HistGradientBoostingClassifier(
-            max_iter=120,
+            max_iter=boosting.alikes,
             learning_rate=0.08,
             max_leaf_nodes=15,
             l2_regularization=3,
             max_features=0.15,
-            random_state=seed + number,
+            random_state=boosting.seed + number,
         ).fit(x[kept], injected[kept])
         for number in range(_MODELS)
     ]

@@ -27,7 +27,7 @@ from models.inference.scorers import UNKNOWN, Scorers, Scores, prepare_rows
 from models.inference.tree_ensemble import Floats
 from models.inference.verdict import Answer
 from models.intervals import wilson
-from models.training import boosting
+from models.training.boosting import Boosting, fit, fit_kinds
 from models.training.dataset import MADE, Origin, Rows
 
 _PRECISION = 0.975
@@ -53,7 +53,7 @@ def cross_fit(
     rows: Rows,
     *,
     folds: int,
-    seed: int,
+    boosting: Boosting,
     progress: Callable[[int, int], None],
     without: NDArray[np.bool_] | None = None,
 ) -> Scores:
@@ -67,7 +67,8 @@ def cross_fit(
     parts = [np.isin(rows.group, order[fold::folds]) for fold in range(folds)]
     kept = np.ones(len(rows), dtype=np.bool_) if without is None else ~without
     fold_scores = Parallel(n_jobs=-1, return_as="generator")(
-        delayed(_score_held)(rows.only(kept & ~held), rows.vectors[held], seed) for held in parts
+        delayed(_score_held)(rows.only(kept & ~held), rows.vectors[held], boosting)
+        for held in parts
     )
     columns: dict[str, Floats] = {}
     for fold, (held, scores) in enumerate(zip(parts, fold_scores, strict=True)):
@@ -77,13 +78,15 @@ def cross_fit(
     return Scores(**columns)
 
 
-def build_parameters(rows: Rows, scorers: Scorers, scores: Scores, seed: int) -> Parameters:
+def build_parameters(
+    rows: Rows, scorers: Scorers, scores: Scores, boosting: Boosting
+) -> Parameters:
     """The calibrated model: thresholds and probabilities from the cross-fitted `scores`."""
     counted = rows.source != MADE
     combined = scores.combined
     splits = scorers.fault.splits(len(NAMES))
     columns = np.argsort(-splits, kind="stable")[:_USED].astype(np.int16)
-    centre, spread, examples = _examples(rows, columns, seed)
+    centre, spread, examples = _examples(rows, columns, boosting.seed)
     apart = np.array(
         [
             nearest_distance(np.delete(examples, row, axis=0), examples[row])
@@ -92,7 +95,7 @@ def build_parameters(rows: Rows, scorers: Scorers, scores: Scores, seed: int) ->
     )
     return Parameters(
         scorers=scorers,
-        kinds=boosting.fit_kinds(rows, seed),
+        kinds=fit_kinds(rows, boosting),
         curve=_curve(rows.only(counted), scores.certainty[counted]),
         thresholds=_thresholds(rows, scores, combined),
         centre=centre,
@@ -105,8 +108,8 @@ def build_parameters(rows: Rows, scorers: Scorers, scores: Scores, seed: int) ->
     )
 
 
-def _score_held(rows: Rows, vectors: NDArray[np.float32], seed: int) -> Scores:
-    return boosting.fit(rows, seed).score(prepare_rows(vectors.astype(np.float64)))
+def _score_held(rows: Rows, vectors: NDArray[np.float32], boosting: Boosting) -> Scores:
+    return fit(rows, boosting).score(prepare_rows(vectors.astype(np.float64)))
 
 
 def answer_rows(rows: Rows, scores: Scores) -> Answers:

@@ -17,7 +17,7 @@ from models.features.vector import NAMES
 from models.inference.artifact import CARD, Entry, Write, save, to_bytes
 from models.inference.parameters import Parameters
 from models.inference.scorers import Scores
-from models.training.boosting import fit
+from models.training.boosting import Boosting, fit
 from models.training.cross_fit import Answers, answer_rows, build_parameters, cross_fit
 from models.training.dataset import (
     MADE,
@@ -57,7 +57,7 @@ class TrainingOptions:
     `rehearse` leaves out kinds and sets in turn.
     """
 
-    seed: int
+    boosting: Boosting
     each: int
     folds: int
     rehearse: bool
@@ -80,25 +80,25 @@ def train(data: TrainingData, options: TrainingOptions, progress: Progress) -> T
 
     Raises models.training.labelled_sets.SetError.
     """
-    seed = options.seed
+    boosting = options.boosting
     sets = [read_set(folder) for folder in data.folders]
     rows = _rows(sets, data, options, progress)
     scores = cross_fit(
         rows,
         folds=options.folds,
-        seed=seed,
+        boosting=boosting,
         progress=lambda at, of: progress("cross-fitting", at, of),
     )
     progress("fitting", 0, 1)
-    parameters = build_parameters(rows, fit(rows, seed), scores, seed)
+    parameters = build_parameters(rows, fit(rows, boosting), scores, boosting)
     progress("fitting", 1, 1)
     return TrainedModel(
         parameters=parameters,
         figures=_figures(rows, scores),
-        rehearsal=_rehearsal(rows, seed, progress) if options.rehearse else (),
-        left_out=_left_out(rows, seed, progress) if options.rehearse else (),
+        rehearsal=_rehearsal(rows, boosting, progress) if options.rehearse else (),
+        left_out=_left_out(rows, boosting, progress) if options.rehearse else (),
         data={folder.name: _hash(folder) for folder in data.folders},
-        seed=seed,
+        seed=boosting.seed,
         rows=len(rows),
         incidents=int(rows.incident.sum()),
     )
@@ -141,9 +141,9 @@ def _rows(
     group = {alert.target: alert.group for labelled in sets for alert in labelled.alerts}
     # Fault injection works with rows of a minute.
     fine = [(target, group[name]) for name, target in targets.items() if target.step_s == _MINUTE_S]
-    work = [delayed(rows_of_set)(labelled, seed=options.seed) for labelled in sets]
+    work = [delayed(rows_of_set)(labelled, seed=options.boosting.seed) for labelled in sets]
     work += [
-        delayed(injected_rows)(target, name, each=options.each, seed=options.seed + number)
+        delayed(injected_rows)(target, name, each=options.each, seed=options.boosting.seed + number)
         for number, (target, name) in enumerate([*fine, *data.targets], start=1)
     ]
     parts = []
@@ -165,7 +165,7 @@ def _figures(rows: Rows, scores: Scores) -> tuple[Summary, ...]:
     )
 
 
-def _rehearsal(rows: Rows, seed: int, progress: Progress) -> tuple[Summary, ...]:
+def _rehearsal(rows: Rows, boosting: Boosting, progress: Progress) -> tuple[Summary, ...]:
     """Figures on kinds of faults that were not in the training rows.
 
     The model is trained without all injected kinds of the sets, then without each kind in turn, and
@@ -178,22 +178,22 @@ def _rehearsal(rows: Rows, seed: int, progress: Progress) -> tuple[Summary, ...]
         progress("rehearsing", number, len(kinds) + 1)
         unseen = injected & np.isin(rows.kind, left_out)
         name = EVERY_KIND if len(left_out) > 1 else f"without {left_out[0]}"
-        summaries.append(_without(rows, seed, name, unseen))
+        summaries.append(_without(rows, boosting, name, unseen))
     return tuple(summaries)
 
 
-def _left_out(rows: Rows, seed: int, progress: Progress) -> tuple[Summary, ...]:
+def _left_out(rows: Rows, boosting: Boosting, progress: Progress) -> tuple[Summary, ...]:
     """Figures on each set, by a model that was trained on the others."""
     names = [name for name in _sets(rows) if name != MADE]
     summaries = []
     for number, name in enumerate(names):
         progress("leaving out sets", number, len(names))
-        summaries.append(_without(rows, seed, name, rows.source == name))
+        summaries.append(_without(rows, boosting, name, rows.source == name))
     return tuple(summaries)
 
 
-def _without(rows: Rows, seed: int, name: str, unseen: NDArray[np.bool_]) -> Summary:
-    scores = cross_fit(rows, folds=2, seed=seed, progress=lambda *_: None, without=unseen)
+def _without(rows: Rows, boosting: Boosting, name: str, unseen: NDArray[np.bool_]) -> Summary:
+    scores = cross_fit(rows, folds=2, boosting=boosting, progress=lambda *_: None, without=unseen)
     answers = Answers(
         answers=answer_rows(rows, scores).answers, score=scores.combined, confidence=None
     )

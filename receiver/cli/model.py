@@ -17,6 +17,7 @@ from actions.atomic_file import write_atomically
 from models.inference import artifact
 from models.inference.artifact import ModelError
 from models.training import baselines, evaluation, foresight, pipeline, summary_table
+from models.training.boosting import Boosting
 from models.training.dataset import JudgedAlert
 from models.training.labelled_sets import RecordedTarget, SetError, read_set
 from receiver import settings
@@ -87,7 +88,7 @@ def train(**options: Unpack[_TrainOptions]) -> None:
             judged=_read_feedback() if options["outcomes"] else (),
         )
         training_options = pipeline.TrainingOptions(
-            seed=options["seed"],
+            boosting=Boosting(seed=options["seed"]),
             each=options["each"],
             folds=options["folds"],
             rehearse=options["rehearse"],

@@ -1,0 +1,75 @@
+"""A training as a whole: two machines and a few trees give a model that the service can load."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actions.atomic_file import write_atomically
+from models.features.vector import NAMES
+from models.inference import artifact
+from models.inference.detector import examine
+from models.inference.verdict import Answer
+from models.training import pipeline
+from models.training.boosting import Boosting
+from models.training.cross_fit import cross_fit
+from models.training.dataset import Origin, Rows
+from models.training.labelled_sets import read_set
+
+_EXCERPT = Path(__file__).parent / "data" / "smd-excerpt"
+
+
+@pytest.fixture(scope="module")
+def trained() -> pipeline.TrainedModel:
+    options = pipeline.TrainingOptions(
+        each=1,
+        folds=2,
+        rehearse=False,
+        boosting=Boosting(seed=7, faults=8, alikes=4, kinds=2),
+    )
+    return pipeline.train(pipeline.TrainingData(folders=[_EXCERPT]), options, lambda *_: None)
+
+
+def test_a_small_training_gives_a_model_that_serves(
+    trained: pipeline.TrainedModel, tmp_path: Path
+) -> None:
+    """What it writes loads with its card, and knows incidents from what only looks like one."""
+    entry = pipeline.write_model(trained, tmp_path, write_atomically)
+    model, card = artifact.load_folder(tmp_path), artifact.read_card(tmp_path)
+    assert model.version == entry.version == card["version"]
+    incidents, benign = list[float](), list[float]()
+    for alert, evidence in list(read_set(_EXCERPT))[::4]:
+        examined = examine(model, evidence, alert.roles)
+        assert examined.prediction is not None
+        # Too few alerts to be sure of any: a threshold would need more.
+        assert examined.verdict.answer is not Answer.CONFIRMED
+        (incidents if alert.incident else benign).append(examined.prediction.fault)
+    right = [one < other for one in benign for other in incidents]
+    assert sum(right) / len(right) > 0.9
+
+
+def test_the_figures_are_cross_fitted_by_machine(trained: pipeline.TrainedModel) -> None:
+    """Each machine is scored by what the other taught: better than by chance, short of perfect."""
+    (figures,) = trained.figures
+    assert (figures.set, figures.model) == (_EXCERPT.name, "cross-fitted")
+    assert {one.source for one in figures.sources} == {"smd-1-6", "smd-2-7"}
+    assert figures.average_precision is not None
+    assert figures.incidents / figures.alerts + 0.1 < figures.average_precision < 0.95
+
+
+def test_nothing_is_learned_of_the_machine_that_is_scored() -> None:
+    """Labels by chance can be learned by heart; whoever did not see them ranks by chance, too."""
+    rng = np.random.default_rng(5)
+    incident = rng.random(400) < 0.5
+    chance = Rows(
+        vectors=rng.random((400, len(NAMES))).astype(np.float32),
+        incident=incident,
+        kind=np.where(incident, "hang", "deploy"),
+        group=np.repeat([f"host-{number}" for number in range(8)], 50),
+        origin=np.repeat(Origin.INJECTED.value, 400),
+        source=np.repeat("chance", 400),
+    )
+    boosting = Boosting(seed=1, faults=15, alikes=1, kinds=1)
+    scores = cross_fit(chance, folds=2, boosting=boosting, progress=lambda *_: None)
+    right = scores.fault[~incident][:, None] < scores.fault[incident]
+    assert 0.4 < right.mean() < 0.6
