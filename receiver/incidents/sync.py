@@ -9,11 +9,13 @@ sent once more after `SETTLE_S`, because an earlier request may arrive late.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from traceback import format_tb
 
 import structlog
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
-from receiver.db.database import Database
+from receiver.db.database import Database, is_connection_lost
 from receiver.incidents import records
 from receiver.incidents.channel import Channel, ChannelError
 from receiver.incidents.metrics import IncidentMetrics
@@ -38,18 +40,41 @@ class Sync:
     clock: Callable[[], float]
     # What is shown as it should be, by incident.
     _done: dict[str, tuple[float, int]] = field(default_factory=dict, init=False)
+    # By incident that could not be read or stored: how often, and when it is tried again.
+    _failures: dict[str, tuple[int, float]] = field(default_factory=dict, init=False)
     # When a channel that asked for patience may be called again.
     _patience: dict[str, float] = field(default_factory=dict, init=False)
 
     def run_once(self) -> bool:
-        """Call the channels that are due. Whether nothing is left to do."""
+        """Call the channels that are due. Whether nothing is left to do.
+
+        Raises SQLAlchemyError where the database is away; any other error delays its incident.
+        """
         since = self.clock() - DAY_S
         with self.database.read() as connection:
             incidents = records.recent(connection, since)
         known = {incident.id for incident in incidents}
         self._done = {name: done for name, done in self._done.items() if name in known}
-        done = [self._show(incident) for incident in incidents]
+        self._failures = {name: rest for name, rest in self._failures.items() if name in known}
+        done = [self._try(incident) for incident in incidents]
         return all(done)
+
+    def _try(self, incident: Incident) -> bool:
+        attempts, next_at = self._failures.get(incident.id, (0, 0.0))
+        if self.clock() < next_at:
+            return False
+        try:
+            done = self._show(incident)
+        except Exception as error:
+            if isinstance(error, SQLAlchemyError) and is_connection_lost(error):
+                raise
+            self._failures[incident.id] = (attempts + 1, self.clock() + _backoff(attempts))
+            for channel in self.channels:
+                self.metrics.posts.labels(channel.name, "failed").inc()
+            _log_unexpected(error, incident.id)
+            return False
+        self._failures.pop(incident.id, None)
+        return done
 
     def _show(self, incident: Incident) -> bool:
         with self.database.read() as connection:
@@ -103,6 +128,10 @@ class Sync:
         except ChannelError as error:
             self._failed(post, error)
             raise _CallFailedError from None
+        except Exception as error:  # noqa: BLE001 it must not keep others from being shown
+            _log_unexpected(error, post.incident_id)
+            self._failed(post, ChannelError(type(error).__name__, sent=True))
+            raise _CallFailedError from None
         settle = now + SETTLE_S if post.unsure else post.settle_at
         if settle is not None and settle <= now:
             settle = None
@@ -110,7 +139,7 @@ class Sync:
 
     def _failed(self, post: Post, error: ChannelError) -> None:
         now = self.clock()
-        wait = max(min(_BACKOFF_S * 2**post.attempts, _BACKOFF_MAX_S), error.retry_after_s)
+        wait = max(_backoff(post.attempts), error.retry_after_s)
         if error.retry_after_s:
             self._patience[post.channel] = now + error.retry_after_s
         self._store(
@@ -132,6 +161,18 @@ class Sync:
 
 class _CallFailedError(Exception):
     """The channel is called again later."""
+
+
+def _backoff(attempts: int) -> float:
+    """Seconds until the next attempt after so many failed ones."""
+    return min(_BACKOFF_S * 2.0 ** min(attempts, 10), _BACKOFF_MAX_S)
+
+
+def _log_unexpected(error: Exception, incident_id: str) -> None:
+    """Log where it happened. The error's text may have a secret, the source's lines have none."""
+    stack = "".join(format_tb(error.__traceback__))
+    kind = type(error).__name__
+    _logger.error("incident_show_failed", incident=incident_id, error=kind, stack=stack)
 
 
 def _add(channel: Channel, view: IncidentView, line: Line, post: Post) -> str:

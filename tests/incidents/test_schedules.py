@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, delete
+from structlog.testing import capture_logs
 
 from receiver.cli.reference.generate import INCIDENT_SCHEMA, incident_schema
 from receiver.db.database import Database
@@ -46,8 +47,11 @@ class Story:
     """How each incident stands, as the test goes on."""
 
     views: dict[str, IncidentView]
+    unreadable: str = ""
 
     def read(self, _: Connection, incident: Incident) -> IncidentView:
+        if incident.id == self.unreadable:
+            raise KeyError("Bearer s3cret")
         status = Status.OVER if incident.closed_at else self.views[incident.id].status
         return replace(self.views[incident.id], status=status)
 
@@ -296,6 +300,59 @@ def test_a_limit_of_rate_is_kept(state: Database, clock: Clock, path: Path) -> N
     clock.now += 1
     assert sync.run_once()
     assert len(play.network.world.messages) == 2
+
+
+def test_an_incident_that_cannot_be_read_delays_no_other(play: Play) -> None:
+    """It is tried again ever later, and what is logged of it has no text of the error."""
+    sync, world = play.start(), play.network.world
+    play.story.unreadable = play.change(Status.WAITS, "one")
+    play.change(Status.WAITS, "two")
+    with capture_logs() as logged:
+        assert not sync.run_once()
+        assert not sync.run_once()
+    assert [_why(message) for message in world.messages.values()] == ["two"]
+    ((event, error),) = [(entry["event"], entry["error"]) for entry in logged]
+    assert (event, error) == ("incident_show_failed", "KeyError")
+    assert "s3cret" not in str({**logged[0], "stack": ""})
+    assert _failed(sync) == {"slack": 1, "pagerduty": 1, "jira": 1, "cloudevents": 1}
+    play.clock.now += 2
+    assert not sync.run_once()
+    play.story.unreadable = ""
+    play.clock.now += 3
+    assert not sync.run_once()
+    play.clock.now += 1
+    assert sync.run_once()
+    assert [_why(message) for message in world.messages.values()] == ["two", "one"]
+
+
+def test_a_channel_that_raises_delays_no_other(play: Play) -> None:
+    """As with a secret of events that is no base64."""
+    secret = play.path.with_name("secret")
+    secret.write_text("whsec_s3cret!")
+    sync, world = play.start(), play.network.world
+    play.change(Status.WAITS, "one")
+    play.change(Status.WAITS, "two")
+    with capture_logs() as logged:
+        assert not sync.run_once()
+    assert [_why(message) for message in world.messages.values()] == ["one", "two"]
+    assert (len(world.pages), len(world.tickets), len(world.events)) == (2, 2, 0)
+    assert "s3cret" not in str(logged)
+    assert _failed(sync)["cloudevents"] == 2
+    secret.write_text("s3cret")
+    assert not sync.run_once()
+    assert not world.events
+    play.clock.now += 2
+    sync.run_once()
+    assert [event["data"]["why"] for event in world.events] == ["one", "two"]
+
+
+def _failed(sync: Sync) -> dict[str, int]:
+    samples = next(iter(sync.metrics.posts.collect())).samples
+    return {
+        sample.labels["channel"]: int(sample.value)
+        for sample in samples
+        if sample.labels.get("outcome") == "failed" and sample.name.endswith("_total")
+    }
 
 
 def test_events_are_signed_and_have_a_schema(play: Play) -> None:
