@@ -40,6 +40,9 @@ fuzz: $(STAMP) ## the tests with hostile inputs, with a hundred times as many in
 fuzz-incidents: $(STAMP) ## a thousand schedules of a chat, a pager and tickets that lose, repeat, reorder and refuse
 	INCIDENT_SCHEDULES=1000 $(BIN)/pytest --timeout 7200 tests/incidents/test_schedules.py
 
+kill-incidents: $(STAMP) ## a receiver killed while it calls an unkind chat, pager and tickets (KILLS=20 SEED=1)
+	$(BIN)/python -m bench.incidents $(or $(KILLS),20) $(or $(SEED),1)
+
 database: $(STAMP) ## PostgreSQL for tests of replicas: found, or fetched into .tools
 	@$(BIN)/python -m demo.stack.postgres
 
@@ -158,4 +161,4 @@ sbom: $(STAMP) ## the production packages as CycloneDX in build/sbom.json
 clean: ## remove all files that the targets made
 	rm -rf .venv .tools .demo .installed build dist
 
-.PHONY: help backtest-demo venv places tools machines servers test-servers browser database proxy ministack lint test screenshots demo lab bench bench-scale bench-rules chaos replacements soak fuzz bench-decisions bench-remedies model reference dashboards lock audit-deps dist sbom clean
+.PHONY: help backtest-demo venv places tools machines servers test-servers browser database proxy ministack lint test screenshots demo lab bench bench-scale bench-rules chaos replacements soak fuzz fuzz-incidents kill-incidents bench-decisions bench-remedies model reference dashboards lock audit-deps dist sbom clean

@@ -63,7 +63,7 @@ def replace_and_kill(folder: Path, times: int, seed: int) -> Sequence[Replaced]:
     with (
         Processes(folder / "logs") as processes,
         all_up() as prometheus,
-        _served(emulator) as aws,
+        served(emulator) as aws,
         _counted(fleet),
     ):
         settings = {
@@ -110,7 +110,7 @@ def _counted(fleet: ReplacedFleet) -> Iterator[None]:
 
 
 @contextmanager
-def _served(emulator: Emulator) -> Iterator[str]:
+def served(emulator: Emulator) -> Iterator[str]:
     server = make_server("127.0.0.1", 0, emulator, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

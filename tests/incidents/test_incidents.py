@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from bench.incidents.world import World
 from receiver.http.access.callers import Role
 from tests.api_fixtures import GROUP, HOSTS, Live, live
 from tests.conftest import Clock
-from tests.incidents.fakes import Network, World
+from tests.incidents.fakes import Network
 from tests.incidents.test_schedules import FILE
 
 

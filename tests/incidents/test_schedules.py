@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, delete
 from structlog.testing import capture_logs
 
+from bench.incidents.world import World
 from receiver.cli.reference.generate import INCIDENT_SCHEMA, incident_schema
 from receiver.db.database import Database
 from receiver.db.tables import incidents
@@ -29,16 +30,16 @@ from receiver.incidents.sync import SETTLE_S, Sync
 from receiver.incidents.view import IncidentView, Status
 from receiver.runs.queries.unremedied import Subject
 from tests.conftest import Clock
-from tests.incidents.fakes import CutOffError, Network, World, unkind
+from tests.incidents.fakes import CutOffError, Network, unkind
 
 _SCHEDULES = int(os.environ.get("INCIDENT_SCHEDULES", "15"))
 _STEPS = 12
 _ROOT = Path(__file__).parents[2]
 FILE = """
-slack: {token_file: SECRET, channel: C0DE, url: "https://slack.example/api"}
-pagerduty: {key_file: SECRET, url: "https://pager.example/v2/enqueue"}
-jira: {url: "https://jira.example", user: bot, token_file: SECRET, project: OPS}
-cloudevents: {url: "https://hook.example/in", secret_file: SECRET}
+slack: {token_file: SECRET, channel: C0DE, url: "https://channels.example/slack"}
+pagerduty: {key_file: SECRET, url: "https://channels.example/pagerduty"}
+jira: {url: "https://channels.example/jira", user: bot, token_file: SECRET, project: OPS}
+cloudevents: {url: "https://channels.example/cloudevents", secret_file: SECRET}
 """
 
 
