@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     the URL."""
     alertmanager_file: Path | None = None
     """The same for Alertmanager; the first is asked."""
+    grafana_url: HttpUrl | None = None
+    """The address of your dashboard of hosts, which runs link to with their time. `$LABEL` in it is
+    that label of the alert, for example `https://grafana/d/UID?var-instance=$instance`."""
     playbooks: Path = Path("playbooks")
     """The folder of playbooks."""
     node_job: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./ -]{1,128}$")] = NODE_JOB

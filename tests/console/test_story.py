@@ -116,7 +116,14 @@ def test_links_lead_to_this_alert_and_this_target() -> None:
             "annotations": {"runbook_url": "https://wiki/cpu", "dashboard_url": "javascript:x"},
         },
     }
-    links = {link.text: link.url for link in links_of(run, Settings(), "http://prom/")}
+    settings = Settings(
+        grafana_url="https://grafana.example/d/hosts?var-host=$instance_id&var-name=$alertname&x=$x"
+    )
+    links = {link.text: link.url for link in links_of(run, settings, "http://prom/")}
+    assert links["Dashboard in Grafana"] == (
+        f"https://grafana.example/d/hosts?var-host={HOSTS[0]}&var-name=HighCPU&x="
+        "&from=1795512600000&to=1795516200000"
+    )
     alert = unquote_plus(links["Alert in Prometheus"])
     assert f'ALERTS{{alertname="HighCPU", instance_id="{HOSTS[0]}"}}' in alert
     assert "g0.end_input=2026-11-24 10:30:00" in alert

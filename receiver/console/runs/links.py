@@ -1,13 +1,17 @@
-"""Where to look further: Prometheus, Alertmanager, the AWS console, runbook, and other runs.
+"""Where to look further: Prometheus, Alertmanager, Grafana, the AWS console, runbook, other runs.
 
 A link from an annotation is the sender's word: only http and https are linked, with the host shown.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from string import Template
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
+
+from pydantic import HttpUrl
 
 from actions.aws.instances import INSTANCE_ID
 from receiver.console.matchers import equal_matchers
@@ -43,6 +47,7 @@ def links_of(run: Mapping[str, Any], settings: Settings, prometheus_url: str) ->
         *_inside(run, labels),
         *_prometheus(run, labels, prometheus_url),
         *_alertmanager(labels, str(settings.alertmanager_url)),
+        *_grafana(run, settings.grafana_url),
         *_aws(run),
         *_annotated(run["alert"]["annotations"]),
     ]
@@ -71,7 +76,6 @@ def _inside(run: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[Link]
 
 
 def _prometheus(run: Mapping[str, Any], labels: Mapping[str, str], url: str) -> Iterator[Link]:
-    at = datetime.fromisoformat(run["decided_at"] or run["received_at"]).timestamp()
     exprs = {
         "Alert": None if run["asked"] else f"ALERTS{{{equal_matchers(labels)}}}",
         "Metrics": (run["evidence"] or {}).get("query"),
@@ -79,7 +83,13 @@ def _prometheus(run: Mapping[str, Any], labels: Mapping[str, str], url: str) -> 
     }
     for name, expr in exprs.items():
         if expr:
-            yield Link(text=f"{name} in Prometheus", url=graph_url(url, expr, at), outside=True)
+            yield Link(
+                text=f"{name} in Prometheus", url=graph_url(url, expr, _at(run)), outside=True
+            )
+
+
+def _at(run: Mapping[str, Any]) -> float:
+    return datetime.fromisoformat(run["decided_at"] or run["received_at"]).timestamp()
 
 
 def graph_url(url: str, expr: str, at: float) -> str:
@@ -100,6 +110,19 @@ def _alertmanager(labels: Mapping[str, str], url: str) -> Iterator[Link]:
     yield Link(text="Alert in Alertmanager", url=f"{base}/#/alerts?filter={matchers}", outside=True)
     new = f"{base}/#/silences/new?filter={matchers}"
     yield Link(text="Silence in Alertmanager", url=new, outside=True)
+
+
+def _grafana(run: Mapping[str, Any], url: HttpUrl | None) -> Iterator[Link]:
+    """The dashboard, for an hour around the decision; `from` and `to` are epoch milliseconds."""
+    if url is None:
+        return
+    at, labels = _at(run), run["alert"]["labels"]
+    values = defaultdict(str, {name: quote(value, safe="") for name, value in labels.items()})
+    values |= {"instance_id": values["instance_id"] or quote(run["target"] or "", safe="")}
+    start, end = (round((at + side * _MINUTES_AFTER_S) * 1000) for side in (-1, 1))
+    page = Template(str(url)).safe_substitute(values)
+    page += f"{'&' if '?' in page else '?'}{urlencode({'from': start, 'to': end})}"
+    yield Link(text="Dashboard in Grafana", url=page, outside=True)
 
 
 def _aws(run: Mapping[str, Any]) -> Iterator[Link]:
