@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from actions.reasons import Reason
 
+# Seconds from a refusal until the alert's next repeat may be decided again, unless the refusal
+# tells a time of its own, or nothing can lift it.
+RETRY_AFTER_S = 60.0
+
 
 @dataclass(frozen=True)
 class Refusal:

@@ -91,6 +91,21 @@ def test_open_runs_are_told_by_playbook_state_and_age(
     assert scrape.value("awaiting_approval") == 2
 
 
+def test_an_alert_that_is_decided_later_is_not_stuck(
+    state: Database, scrape: Scrape, clock: Clock
+) -> None:
+    """As one of many that a window's end let through."""
+    later = QueuedAlert(
+        id="1" * 26, received_at=clock.now - 90, alert=ALERT, not_before=clock.now + 90
+    )
+    with state.write() as connection:
+        intake.insert_from_inbox(connection, [later], clock.now - 90)
+    scrape.refresh(clock.now)
+    assert scrape.value("oldest_run_seconds", state="received") == 0
+    scrape.refresh(clock.now + 100)
+    assert scrape.value("oldest_run_seconds", state="received") == 10
+
+
 def test_every_state_and_playbook_starts_at_zero(scrape: Scrape) -> None:
     """A panel and a rule have their series before the first run."""
     for state in IN_FLIGHT:

@@ -15,7 +15,7 @@ def require_no_hold(overrides: Sequence[Override] | None, now: float) -> Refusal
 
     A person set an override that matches this alert, or an instance that the step may take out of
     the group. `outcome` has the person's name and comment, `next_act_at` when the override ends or
-    next does not apply.
+    next does not apply; what Alertmanager still lists is then decided again within a minute.
 
     ```console
     $ curl -H "$H" $S/api/v1/overrides \

@@ -3,6 +3,7 @@
 from typing import assert_never
 
 from actions.reasons import Reason
+from actions.refusal import RETRY_AFTER_S
 from receiver.controls.limits import override_modes
 from receiver.decision.guards.base import GuardInput, Guards
 from receiver.decision.guards.order import EARLY, KNOWN, LATE
@@ -19,10 +20,6 @@ from receiver.decision.model import (
 )
 from receiver.runs.model import GuardResult
 from receiver.settings import Mode
-
-# Time from a refusal until the alert's next repeat may be decided again, unless nothing can lift
-# the refusal.
-RETRY_AFTER_S = 60.0
 
 
 def screen(inputs: GuardInput, guards: Guards = EARLY) -> Refuse | None:

@@ -137,6 +137,7 @@ def _row(queued: QueuedAlert, now: float) -> Mapping[str, Any]:
         **target_of(alert),
         "gates": [],
         "approvals": [],
+        "next_act_at": queued.not_before,
         "steps_begun": 0,
         "next_rung": 0,
         "updated_at": now,

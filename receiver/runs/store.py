@@ -187,7 +187,8 @@ def count_in_flight(connection: Connection) -> Sequence[InFlightCount]:
 
     One that is to be decided later, such as one that is held out, is not stuck until then.
     """
-    later = (runs.c.state == State.DECIDING) & (runs.c.next_act_at > runs.c.updated_at)
+    undecided = runs.c.state.in_([State.RECEIVED, State.DECIDING])
+    later = undecided & (runs.c.next_act_at > runs.c.updated_at)
     since = case((later, runs.c.next_act_at), else_=runs.c.updated_at)
     query = (
         select(

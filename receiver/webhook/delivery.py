@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 from ulid import ULID
@@ -14,6 +14,7 @@ from receiver.webhook.episodes import Episode, QueuedAlert
 from receiver.webhook.payload import Alert
 
 _log = structlog.get_logger()
+_APART_S = 0.2
 
 
 class InboxUnavailableError(Exception):
@@ -31,6 +32,22 @@ Answer = Receipt | InboxUnavailableError
 _Waiter = Future[Receipt] | asyncio.Future[Receipt]
 
 
+@dataclass
+class Pace:
+    """When alerts that were put off are decided again, because a window's end is one for all.
+
+    Of each severity one, `_APART_S` after the one before; a restart forgets who came before.
+    """
+
+    _next: dict[int, float] = field(default_factory=dict, init=False)
+
+    def take(self, alert: Alert, now: float) -> float | None:
+        """The next free time, or None where it is now."""
+        at = max(now, self._next.get(alert.priority, 0.0))
+        self._next[alert.priority] = at + _APART_S
+        return at if at > now else None
+
+
 @dataclass(frozen=True)
 class Delivery:
     alerts: Sequence[Alert]
@@ -40,11 +57,16 @@ class Delivery:
 
 
 def apply(
-    delivery: Delivery, current: dict[str, Episode], opened: list[QueuedAlert], gap_s: float
+    delivery: Delivery,
+    current: dict[str, Episode],
+    opened: list[QueuedAlert],
+    gap_s: float,
+    pace: Pace,
 ) -> Receipt:
     """Update `current` episodes, by key, and add the alerts that opened some to `opened`.
 
-    `gap_s` is the silence in seconds that closes an episode.
+    `gap_s` is the silence in seconds that closes an episode. Alerts that were put off take their
+    time from `pace`.
     """
     accepted = duplicates = resolved = 0
     for alert in delivery.alerts:
@@ -71,7 +93,13 @@ def apply(
             )
         else:
             accepted += 1
-            queued = QueuedAlert(id=str(ULID()), received_at=delivery.at, alert=alert)
+            put_off = episode is not None and episode.is_put_off(starts_at)
+            queued = QueuedAlert(
+                id=str(ULID()),
+                received_at=delivery.at,
+                alert=alert,
+                not_before=pace.take(alert, delivery.at) if put_off else None,
+            )
             opened.append(queued)
             current[alert.key] = Episode(
                 key=alert.key,

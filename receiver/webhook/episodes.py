@@ -45,6 +45,7 @@ received = Table(
     Column("received_at", Double, nullable=False),
     Column("alert", Text, nullable=False),
     Column("priority", Integer, nullable=False, server_default="2"),
+    Column("not_before", Double),
     Index("ix_inbox_received_priority_id", "priority", "id"),
 )
 
@@ -65,11 +66,15 @@ episodes = Table(
 
 @dataclass(frozen=True, kw_only=True)
 class QueuedAlert:
-    """An alert that has no run yet; `id` will be the id of its run."""
+    """An alert that has no run yet; `id` will be the id of its run.
+
+    It is decided at once, or from `not_before` on.
+    """
 
     id: str
     received_at: float
     alert: Alert
+    not_before: float | None = None
 
     @property
     def starts_at(self) -> float:
@@ -91,12 +96,18 @@ class Episode:
     def closed(self, starts_at: float, now: float, gap_s: float) -> bool:
         """Whether a firing copy that arrives `now`, begun at `starts_at`, opens a new episode."""
         return self.ended_at is not None and (
-            self.resolved_at is not None
-            # The alert ended and began again before Alertmanager could send it as resolved.
-            or starts_at > self.ended_at
+            self._began_anew(starts_at)
             or now - self.last_seen_at > gap_s
             or (self.reopens_at is not None and now >= self.reopens_at)
         )
+
+    def is_put_off(self, starts_at: float) -> bool:
+        """Whether such a copy is of the alert that was to be decided again at `reopens_at`."""
+        return self.reopens_at is not None and not self._began_anew(starts_at)
+
+    def _began_anew(self, starts_at: float) -> bool:
+        # The alert may end and begin again before Alertmanager can send it as resolved.
+        return self.resolved_at is not None or starts_at > (self.ended_at or starts_at)
 
 
 def by_keys(connection: Connection, keys: Sequence[str]) -> dict[str, Episode]:
@@ -255,8 +266,11 @@ def _json(value: object) -> str:
 
 def _from_row(row: Row[Any]) -> QueuedAlert:
     alert = Alert(**from_json(row.alert))
-    return QueuedAlert(id=row.id, received_at=row.received_at, alert=alert)
+    return QueuedAlert(
+        id=row.id, received_at=row.received_at, alert=alert, not_before=row.not_before
+    )
 
 
 def _row(queued: QueuedAlert) -> list[object]:
-    return [queued.id, queued.received_at, _json(vars(queued.alert)), queued.alert.priority]
+    alert = queued.alert
+    return [queued.id, queued.received_at, _json(vars(alert)), alert.priority, queued.not_before]

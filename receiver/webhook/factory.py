@@ -11,6 +11,7 @@ from actions.aws import clients
 from actions.aws.client_set import Aws
 from actions.place import Place
 from actions.reasons import Reason
+from actions.refusal import RETRY_AFTER_S
 from receiver.db.database import Database, database, inbox_url
 from receiver.db.tables import runs
 from receiver.http.access.seen_requests import SeenRequests
@@ -62,13 +63,19 @@ class AlertIntake:
             inbox=self.inbox,
             metrics=self.metrics,
             clock=self.clock,
-            early=self._early,
+            put_off=self._put_off,
         )
 
-    def _early(self, run_ids: Sequence[str]) -> frozenset[str]:
-        """The runs among these of which the samples could not tell yet."""
+    def _put_off(self, run_ids: Sequence[str]) -> frozenset[str]:
+        """The runs among these of which the samples could not tell yet, or that had to wait.
+
+        Where nothing tells how long, the alert's repeats decide.
+        """
+        waited = runs.c.refusal.in_([Reason.OUTSIDE_WINDOW, Reason.OVERRIDE_HOLD]) & (
+            runs.c.next_act_at > runs.c.ended_at + RETRY_AFTER_S
+        )
         query = select(runs.c.id).where(
-            runs.c.id.in_(run_ids), runs.c.refusal == Reason.CANNOT_TELL_YET
+            runs.c.id.in_(run_ids), (runs.c.refusal == Reason.CANNOT_TELL_YET) | waited
         )
         with self.database.read() as connection:
             return frozenset(connection.scalars(query))

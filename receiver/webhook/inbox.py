@@ -22,6 +22,7 @@ from receiver.webhook import episodes
 from receiver.webhook.delivery import (
     Delivery,
     InboxUnavailableError,
+    Pace,
     Receipt,
     answer,
     apply,
@@ -59,6 +60,7 @@ class Inbox:
     # Guards the count, which senders and the writer change.
     _counting: threading.Lock = field(default_factory=threading.Lock, init=False)
     _delivered_at: deque[float] = field(default_factory=lambda: deque(maxlen=_STORM), init=False)
+    _pace: Pace = field(default_factory=Pace, init=False)
     _known: Mapping[str, QueuedAlert] = field(default_factory=dict, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
     _stopping: bool = field(default=False, init=False)
@@ -182,7 +184,9 @@ class Inbox:
         stored = episodes.by_keys(connection, sorted(keys)) if keys else {}
         current = dict(stored)
         opened: list[QueuedAlert] = []
-        receipts = [apply(delivery, current, opened, self.gap_s) for delivery in deliveries]
+        receipts = [
+            apply(delivery, current, opened, self.gap_s, self._pace) for delivery in deliveries
+        ]
         changed = [episode for key, episode in current.items() if stored.get(key) is not episode]
         episodes.save(connection, changed, opened)
         return receipts

@@ -32,8 +32,8 @@ _RECEIVERS_MAX = 100
 class MissedAlerts:
     """Asks Alertmanager each minute for alerts of the receivers that delivered to this process.
 
-    One that is unknown to the inbox for six minutes is taken as delivered; so is, for another look,
-    one of which the samples could not tell yet: `early` are such runs among some. What other
+    One that is unknown to the inbox for six minutes is taken as delivered; so is, for another
+    decision, one that was put off until now: `put_off` are such runs among some. What other
     receivers are told of is none of ours.
     """
 
@@ -41,7 +41,7 @@ class MissedAlerts:
     inbox: Inbox
     metrics: WebhookMetrics
     clock: Callable[[], float]
-    early: Callable[[Sequence[str]], AbstractSet[str]] = lambda _: frozenset()
+    put_off: Callable[[Sequence[str]], AbstractSet[str]] = lambda _: frozenset()
     _receivers: set[str] = field(default_factory=set, init=False)
     # Since when each unknown alert was seen, by key.
     _unknown: dict[str, float] = field(default_factory=dict, init=False)
@@ -93,8 +93,9 @@ class MissedAlerts:
             for key, episode in known.items()
             if episode.reopens_at is not None and episode.reopens_at <= now
         }
-        early = self.early([episode.run_id for episode in ended.values()]) if ended else frozenset()
-        again = [alerts[key] for key, episode in ended.items() if episode.run_id in early]
+        over = [episode.run_id for episode in ended.values()]
+        put_off = self.put_off(over) if over else frozenset()
+        again = [alerts[key] for key, episode in ended.items() if episode.run_id in put_off]
         if again:
             self.inbox.submit(again, now).result(_STORED_S)
         if missed:

@@ -8,10 +8,10 @@ from typing import Any
 import structlog
 
 from actions.reasons import Reason
+from actions.refusal import RETRY_AFTER_S
 from models.features.evidence import Evidence
 from models.features.signals import ROLES_OF_ALERT
 from models.inference.verdict import Verdict
-from receiver.decision.decide import RETRY_AFTER_S
 from receiver.decision.holdout import assign, holdout_gate, recovered_at
 from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.model import Act, Ask, Decision, Observe, Refuse

@@ -15,8 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from structlog.contextvars import bound_contextvars
 
 from actions.reasons import Reason
+from actions.refusal import RETRY_AFTER_S
 from receiver.db.database import Database
-from receiver.decision.decide import RETRY_AFTER_S
 from receiver.decision.metrics import DecisionMetrics
 from receiver.decision.model import Refuse
 from receiver.decision.pipeline import DecisionPipeline, GroupDecision

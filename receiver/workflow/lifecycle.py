@@ -23,10 +23,9 @@ from actions.execution import ledger
 from actions.execution.ledger import Intent
 from actions.execution.preparation import Begin
 from actions.reasons import Reason
-from actions.refusal import Refusal
+from actions.refusal import RETRY_AFTER_S, Refusal
 from actions.step_key import StepKey, StepKind
 from receiver.db.database import Database
-from receiver.decision.decide import RETRY_AFTER_S
 from receiver.runs import transitions
 from receiver.runs.model import Ending, GuardResult, Run, State
 from receiver.workflow import step_results

@@ -18,9 +18,10 @@ from actions.base import TargetKind
 from actions.execution.records import Attempts, Breaker, Claim, Scope
 from actions.place import HOME
 from actions.reasons import Reason
+from actions.refusal import RETRY_AFTER_S
 from models.inference.verdict import Answer, Verdict
 from receiver.controls.records import FREE
-from receiver.decision.decide import RETRY_AFTER_S, decide, screen
+from receiver.decision.decide import decide, screen
 from receiver.decision.facts import condition_facts
 from receiver.decision.guards.alert import require_window
 from receiver.decision.guards.base import GuardInput, Guards

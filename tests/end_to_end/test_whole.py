@@ -65,7 +65,7 @@ def test_what_the_samples_cannot_tell_yet_is_named_and_known(whole: Whole) -> No
     whole.work()
     run = whole.only()
     assert (run.refusal, run.next_act_at) == ("cannot_tell_yet", whole.now + 60)
-    assert whole.service.intake.missed.early([run.id, "other"]) == {run.id}
+    assert whole.service.intake.missed.put_off([run.id, "other"]) == {run.id}
 
 
 def test_the_ladder_is_climbed_and_then_a_person_is_called(whole: Whole) -> None:

@@ -242,7 +242,11 @@ class Whole:
             return httpx.Response(503)
         if request.url.path.endswith("/status"):
             return httpx.Response(200, json={"uptime": rfc3339(self.now - 86_400)})
-        sent = {"updatedAt": rfc3339(self.now), "generatorURL": "http://vmalert:8880/x"}
+        sent = {
+            "updatedAt": rfc3339(self.now),
+            "generatorURL": "http://vmalert:8880/x",
+            "receivers": [{"name": "smartcloudops"}],
+        }
         listed = [{"labels": dict(labels), **sent} for labels in self.active]
         return httpx.Response(200, json=listed)
 

@@ -128,7 +128,7 @@ def test_what_the_samples_could_not_tell_is_looked_at_again(
     missing.listed = [active(1)]
     missing.deliver(active(1))
     (queued,) = missing.inbox.queued()
-    missing.missed.early = lambda ids: frozenset(ids) if early else frozenset()
+    missing.missed.put_off = lambda ids: frozenset(ids) if early else frozenset()
     missing.inbox.record_end(RunEnded(queued.id, missing.clock.now, missing.clock.now + 60))
     missing.deliver(active(1))
     assert missing.after(59) == 0

@@ -107,9 +107,10 @@ def require_window(inputs: GuardInput) -> str | Refusal:
     ## outside_window
 
     The playbook has a `window`, and it is closed. `next_act_at` says when it opens.
-    **Do:** nothing: while the alert is repeated, it is decided again once the window is open. If it
-    cannot wait, run the playbook by hand. A change calendar that AWS does not tell counts as
-    closed: look at its name, and at the permission `ssm:GetCalendarState`.
+    **Do:** nothing: what Alertmanager lists, or repeats, is decided again once the window is open,
+    one alert after the other. If it cannot wait, run the playbook by hand. A change calendar that
+    AWS does not tell counts as closed: look at its name, and at the permission
+    `ssm:GetCalendarState`.
     """
     window, trigger = inputs.playbooks[0].window, inputs.trigger
     if window is None or trigger.request is not None or trigger.playbook_digest is not None:
