@@ -112,6 +112,9 @@ backtest-demo: tools ## decisions of an hour, made again from Prometheus alone (
 bench: tools database ## latency and throughput, compared with baselines of the same run
 	$(BIN)/python -m bench
 
+bench-console: browser ## first paints and searches of the console, before and after a flood (ALERTS=50000)
+	$(BIN)/python -m bench.load.console $(or $(ALERTS),50000)
+
 bench-remedies: tools ## what remedies cost the callers of real machines (TIMES=20 of each)
 	$(BIN)/python -m bench.remedies --times $(or $(TIMES),20)
 
@@ -161,4 +164,4 @@ sbom: $(STAMP) ## the production packages as CycloneDX in build/sbom.json
 clean: ## remove all files that the targets made
 	rm -rf .venv .tools .demo .installed build dist
 
-.PHONY: help backtest-demo venv places tools machines servers test-servers browser database proxy ministack lint test screenshots demo lab bench bench-scale bench-rules chaos replacements soak fuzz fuzz-incidents kill-incidents bench-decisions bench-remedies model reference dashboards lock audit-deps dist sbom clean
+.PHONY: help backtest-demo venv places tools machines servers test-servers browser database proxy ministack lint test screenshots demo lab bench bench-scale bench-rules chaos replacements soak fuzz fuzz-incidents kill-incidents bench-decisions bench-console bench-remedies model reference dashboards lock audit-deps dist sbom clean

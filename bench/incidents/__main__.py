@@ -160,6 +160,8 @@ def kill_and_show(folder: Path, kills: int, seed: int) -> Result:
             "CLOUDTRAIL": "false",
             "VERIFY_INTERVAL_S": "1",
             "UNHANDLED_AFTER": "2s",
+            # Nobody repeats these alerts.
+            "EPISODE_GAP_S": "86400",
             "INCIDENTS": str(file),
         }
         night = _Night(emulator, chance, serve(processes, folder, "receiver", **settings))
