@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
+from actions.refusal import RETRY_AFTER_S
 from receiver.webhook.payload import Alert
 
 metadata = MetaData()
@@ -102,8 +103,12 @@ class Episode:
         )
 
     def is_put_off(self, starts_at: float) -> bool:
-        """Whether such a copy is of the alert that was to be decided again at `reopens_at`."""
-        return self.reopens_at is not None and not self._began_anew(starts_at)
+        """Whether such a copy is of the alert, which was put off until a time that others share.
+
+        As the end of a window or a hold; other refusals may be lifted at any time.
+        """
+        told = (self.reopens_at or 0.0) > (self.ended_at or 0.0) + RETRY_AFTER_S
+        return told and not self._began_anew(starts_at)
 
     def _began_anew(self, starts_at: float) -> bool:
         # The alert may end and begin again before Alertmanager can send it as resolved.

@@ -59,9 +59,9 @@ $ curl -H "$H" "$S/api/v1/runs?state=refused&limit=200" \
 
 **A refusal is not final.** Alertmanager repeats a firing alert (`repeat_interval`, five minutes as
 shipped). If time or a person can lift the reason, the service decides again on the first repeat
-after `next_act_at`: once, and of each severity at most five alerts a second. No one can
-override a guard. If it is urgent, act by hand in AWS: the service sees the change and does not
-interfere.
+after `next_act_at`. What waited for the same time, such as a window's, is decided again one after
+the other: of each severity at most five alerts a second. No one can override a guard. If it is
+urgent, act by hand in AWS: the service sees the change and does not interfere.
 """
 
 
