@@ -17,6 +17,7 @@ from models.inference.drift import edges
 from models.inference.parameters import (
     Parameters,
     Thresholds,
+    calibrate,
     decide,
     is_usual,
     nearest_distance,
@@ -125,7 +126,7 @@ def answer_rows(rows: Rows, scores: Scores) -> Answers:
         thresholds = _thresholds(rows.only(others), scores.only(others), combined[others])
         kept = others & counted
         curve = _curve(rows.only(kept), certainty[kept])
-        confidence[own] = np.interp(certainty[own], *curve)
+        confidence[own] = calibrate(curve, certainty[own], apart[own])
         for row in np.flatnonzero(own):
             answers[row] = decide(
                 thresholds,

@@ -21,6 +21,7 @@ from models.training.scores import (
     recall_at,
     reliability,
     suppressed,
+    told_surely,
 )
 
 
@@ -75,7 +76,7 @@ class Summary:
     """The figures of one set; shares are in [0, 1], None if undefined.
 
     `refuted_precision` is the share of benign alerts among the refuted. The interval of the average
-    precision is over groups, None with fewer than two.
+    precision is over groups, None with fewer than two. `sure` are alerts told at 0.95 or more.
     """
 
     set: str
@@ -98,6 +99,7 @@ class Summary:
     recall_at_95_precision: float | None
     calibration_error: float | None
     calibration: tuple[Bin, ...]
+    sure: Bin | None
     median_ms: float | None
     p95_ms: float | None
     kinds: tuple[KindLine, ...]
@@ -206,6 +208,7 @@ def summarise(
         recall_at_95_precision=recall_at(incident, told.score, 0.95),
         calibration_error=calibration_error(told.bins),
         calibration=told.bins,
+        sure=told_surely(incident, told.confidence),
         median_ms=float(np.median(ms)) if len(ms) else None,
         p95_ms=float(np.quantile(ms, 0.95)) if len(ms) else None,
         kinds=_by_kind(scored),

@@ -47,6 +47,7 @@ def _by_set(sets: Sequence[Figures]) -> str:
     ]
     lines = [["", *titles], ["precision of confirmed [95 %]", *map(_precision, sets)]]
     lines += [[name, *(_share(figures[key]) for figures in sets)] for name, key in _ROWS.items()]
+    lines.append(["incidents of what is told at 0.95 or more", *map(_sure, sets)])
     lines.append(["average precision [95 % over machines]", *map(_average_precision, sets)])
     return _table(lines)
 
@@ -108,6 +109,11 @@ def _label(kind: Figures) -> str:
 def _precision(figures: Figures) -> str:
     interval = f"[{figures['precision_low']:.3f}, {figures['precision_high']:.3f}]"
     return f"{_share(figures['precision'])} {interval}"
+
+
+def _sure(figures: Figures) -> str:
+    sure = figures["sure"]
+    return "-" if sure is None else f"{_share(sure['incidents'])} of {sure['alerts']}"
 
 
 def _average_precision(figures: Figures) -> str:

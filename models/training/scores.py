@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 _BINS = 10
+_SURE = 0.95
 _ROUNDS, _SEED = 200, 1
 
 
@@ -64,6 +65,18 @@ def reliability(incident: Flags, confidence: Floats) -> tuple[Bin, ...]:
             incidents=float(incident[bins == number].mean()),
         )
         for number in np.unique(bins)
+    )
+
+
+def told_surely(incident: Flags, confidence: Floats) -> Bin | None:
+    """The alerts told at a confidence of 0.95 or more; None if there are none."""
+    sure = confidence >= _SURE
+    if not sure.any():
+        return None
+    return Bin(
+        alerts=int(sure.sum()),
+        confidence=float(confidence[sure].mean()),
+        incidents=float(incident[sure].mean()),
     )
 
 

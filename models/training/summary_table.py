@@ -25,6 +25,7 @@ def format_table(summary: Summary) -> str:
         f"suppressed at 95 % recall {_share(summary.suppressed_at_95_recall)}",
         f"recall at 95 % precision  {_share(summary.recall_at_95_precision)}",
         f"calibration error         {_share(summary.calibration_error)}",
+        f"told at 0.95 or more      {_sure(summary)}",
     ]
     if summary.median_ms is not None and summary.p95_ms is not None:
         lines.append(f"ms a decision (CPU)       {summary.median_ms:.1f}, p95 {summary.p95_ms:.1f}")
@@ -53,6 +54,11 @@ def _source_table(sources: Sequence[SourceLine]) -> Iterator[str]:
             f"{_share(one.calibration_error):>7}{_share(one.average_precision):>7}"
         )
         yield f"{one.source:38}{one.alerts:8}{one.incidents:11}{figures}"
+
+
+def _sure(summary: Summary) -> str:
+    sure = summary.sure
+    return "-" if sure is None else f"{_share(sure.incidents)} of {sure.alerts} are incidents"
 
 
 def _share(value: float | None) -> str:

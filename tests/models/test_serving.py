@@ -83,6 +83,20 @@ def test_no_answer_contradicts_what_it_shows(model: artifact.Model, excerpt: Lab
             assert verdict.confidence >= 0.5
 
 
+def test_a_host_within_its_own_range_is_never_told_as_surely_ill(
+    model: artifact.Model, excerpt: LabelledSet
+) -> None:
+    """A signature alone may confirm, but is not told at 0.95 or more; one far from its past is."""
+    told = [
+        (verdict.unusual, verdict.confidence)
+        for verdict in (judge(model, evidence, alert.roles) for alert, evidence in excerpt)
+        if verdict.unusual is not None and verdict.confidence is not None
+    ]
+    within = [confidence for unusual, confidence in told if unusual <= 1]
+    assert 0.9 < max(within) < 0.95
+    assert max(confidence for unusual, confidence in told if unusual > 1) > 0.95
+
+
 def test_a_lone_host_is_confirmed_only_where_nothing_else_explains_it(
     model: artifact.Model, excerpt: LabelledSet
 ) -> None:
@@ -455,6 +469,10 @@ def test_evaluate_prints_figures_and_writes_a_line_an_alert(tmp_path: Path) -> N
     benign = {alert["id"] for alert in labels if alert["label"] == "benign"}
     rightly = sum(one in benign for one in refuted) / len(refuted)
     assert summary["refuted_precision"] == pytest.approx(rightly)
+    sure = [line["id"] for line in lines if (line["confidence"] or 0) >= 0.95]
+    surely = sum(one not in benign for one in sure) / len(sure)
+    assert summary["sure"]["alerts"] == len(sure) > 0
+    assert summary["sure"]["incidents"] == pytest.approx(surely)
     by_name = {one["name"]: one["average_precision"] for one in summary["baselines"]}
     share = summary["incidents"] / summary["alerts"]
     assert by_name["accept all"] == pytest.approx(share)
