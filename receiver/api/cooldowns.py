@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from actions.audit import log
 from actions.execution import claims
 from actions.place import Place
+from actions.reasons import Reason
 from receiver.api.params import (
     INSTANCE,
     Account,
@@ -113,7 +114,9 @@ def clear_cooldown(
     account: Annotated[Account | None, Query()] = None,
     region: Annotated[Region | None, Query()] = None,
 ) -> dict[str, Any]:
-    """End a target's cooldown. A target under a run's claim stays claimed.
+    """End a target's cooldown, so that its alerts are decided again.
+
+    A target under a run's claim stays claimed.
 
     With several accounts or regions, the target's own are needed.
     """
@@ -131,6 +134,7 @@ def clear_cooldown(
             log.append(connection, now, event)
     if not ended:
         raise HTTPException(HTTPStatus.NOT_FOUND, "the target has no cooldown to end")
+    parts.commands.lifted(Reason.COOLDOWN)
     return {"target": target}
 
 

@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 from ulid import ULID
 
+from actions.reasons import Reason
 from receiver.api.params import Cursor, Id, Limit, Page, RunId, Text, Time, Why
 from receiver.api.parts import parts_of
 from receiver.controls import overrides
@@ -176,7 +177,7 @@ def create_override(request: Request, body: OverrideBody) -> dict[str, Any]:
 def end_override(
     request: Request, override_id: RunId, comment: Why | None = None
 ) -> dict[str, Any]:
-    """End an override now."""
+    """End an override now: what it held is decided again."""
     parts = parts_of(request)
     if not caller_of(request).may_everywhere(Role.OPERATOR):
         _require_on(request, override_id)
@@ -186,6 +187,7 @@ def end_override(
         )
     if not ended:
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such current or future override")
+    parts.commands.lifted(Reason.OVERRIDE_HOLD)
     return {"id": override_id}
 
 

@@ -4,13 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from sqlalchemy import select
+
 from actions.audit import log
 from actions.base import Outcome
 from actions.execution import ledger
 from actions.execution.ledger import Intent
+from actions.reasons import Reason
 from receiver.db.database import Database
+from receiver.db.tables import runs
 from receiver.runs import feedback, intake, store
 from receiver.runs.model import REMEDIED, Acknowledgement, Approval, FeedbackMark, Mark, Run, State
+from receiver.runtime.rfc3339 import DAY_S
+from receiver.webhook.episodes import RunEnded
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.approvals import (
     Answer,
@@ -25,6 +31,8 @@ from receiver.workflow.lifecycle import Lifecycle
 _CANCELLABLE = frozenset({State.RECEIVED, State.DECIDING, State.AWAITING_APPROVAL, State.VERIFYING})
 # The work that a cancellation stops, by the run's state.
 _ENDING = MappingProxyType({State.ROLLING_BACK: "rollback", State.ACTING: "escalation"})
+# No override lasts longer.
+_PAST_S = 366 * DAY_S
 _ENDED = frozenset(state for state in State if state.ended)
 
 
@@ -40,6 +48,18 @@ class RunCommands:
     lifecycle: Lifecycle
     approvals: Approvals
     clock: Callable[[], float]
+
+    def lifted(self, reason: Reason) -> None:
+        """Take up again what was refused for a `reason` that a person lifted early.
+
+        The next repeat of each alert is decided: what still stands in its way refuses it again.
+        """
+        now = self.clock()
+        waits = (runs.c.state == State.REFUSED, runs.c.refusal == reason, runs.c.next_act_at > now)
+        query = select(runs.c.id, runs.c.ended_at).where(*waits, runs.c.received_at > now - _PAST_S)
+        with self.database.read() as connection:
+            ended = connection.execute(query).all()
+        self.inbox.record_end(*(RunEnded(run.id, run.ended_at, now) for run in ended))
 
     def approve(self, run_id: str, by: str, comment: str, *, plan: str, person: str = "") -> Answer:
         """Approve the waiting plan. Raises NotAllowedError if the person may not approve it.
