@@ -84,7 +84,7 @@ machines: tools ## user-mode Linux for the demo: fetched into .tools, and tried 
 screenshots: tools browser ## screenshots of the console for docs/img
 	$(BIN)/python -m tests.console.take_screenshots
 
-demo: tools ## break a chain and watch it heal (ONCE=1 ends by itself, FLEET=machines, INCIDENTS=a,b)
+demo: tools ## break a chain and watch it heal (ONCE=1 ends by itself, FLEET=simulated, INCIDENTS=a,b)
 	@exec $(BIN)/smartcloudops demo $(if $(ONCE),--once) $(if $(FLEET),--fleet $(FLEET)) $(if $(INCIDENTS),--incidents $(INCIDENTS))
 
 lab: tools ## a labelled set from real Linux machines that break on schedule (OUT=folder SEED=1 MINUTES=60)

@@ -57,9 +57,9 @@ class Programs:
     env: Mapping[str, str]
 
 
-def require(*, folder: Path = FOLDER) -> Programs:
+def require(*, folder: Path = FOLDER, architecture: str = platform.machine()) -> Programs:
     """The programs, fetched if they are missing. Raises ToolsError."""
-    if sys.platform != "linux" or platform.machine() != "x86_64":
+    if sys.platform != "linux" or architecture != "x86_64":
         raise ToolsError(f"user-mode Linux needs Linux on x86-64: {HINT}")
     root, kernel = folder / "virtual-network", folder / "kernel/root"
     fetch_once(root.is_dir, lambda _: unpack(_PACKAGES, root, hint=HINT, choose=_download), folder)

@@ -68,7 +68,7 @@ def cli() -> None:
 @click.option(
     "--fleet",
     type=click.Choice(["simulated", "machines"]),
-    help="Simulated instances, the default, or real Linux machines (x86-64 Linux only).",
+    help="Real Linux machines, the default where they start (x86-64 Linux), or simulated ones.",
 )
 @click.option("--incidents", default="", help="Only these faults of the script, by commas.")
 def demo(*, once: bool, fleet: str | None, incidents: str) -> None:
