@@ -2,6 +2,7 @@
 
 import json
 import signal
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
-from demo import failed_requests, known_version
+from demo import failed_requests
 from demo.fleet_choice import choose_machines
 from demo.incidents import (
     ON_MACHINES,
@@ -24,6 +25,7 @@ from demo.incidents import (
     UnknownFaultError,
     choose,
 )
+from demo.playback import Playback
 from demo.stack import tools
 from demo.stack.debian import ToolsError
 from demo.stack.environment import (
@@ -33,7 +35,6 @@ from demo.stack.environment import (
     start_environment,
 )
 from demo.stack.processes import ProcessError, Processes, end_with_make
-from demo.watcher import Watcher
 from receiver.runtime.printable import printable
 
 _FOLDER = Path(".demo")
@@ -62,6 +63,10 @@ class Timeline:
         self.console = Console(highlight=False, soft_wrap=True)
         self._started = time.monotonic()
         self._status: Status | None = None
+        self._lock = threading.Lock()
+
+    def head(self, text: str) -> None:
+        self.console.rule(escape(text))
 
     def say(self, component: str, text: str) -> None:
         colour = _COLOURS.get(component, "white")
@@ -74,15 +79,17 @@ class Timeline:
         """Show a status line until `stop_waiting`, on a terminal only."""
         if not self.console.is_terminal:
             return
-        if self._status is None:
-            self._status = self.console.status(escape(text))
-            self._status.start()
-        self._status.update(escape(text))
+        with self._lock:
+            if self._status is None:
+                self._status = self.console.status(escape(text))
+                self._status.start()
+            self._status.update(escape(text))
 
     def stop_waiting(self) -> None:
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        with self._lock:
+            if self._status is not None:
+                self._status.stop()
+                self._status = None
 
 
 def run(*, once: bool, fleet: str | None = None, only: Sequence[str] = ()) -> int:
@@ -134,21 +141,10 @@ def _play(
     _links(environment, timeline)
     with httpx.Client(trust_env=False, timeout=_ANSWER_S) as http:
         _settle(environment, http, timeline, sum(machines.values()) or _SIMULATED)
-        watcher = Watcher(
-            environment=environment, http=http, say=timeline.say, waiting=timeline.waiting
+        playback = Playback(
+            environment=environment, http=http, screen=timeline, check=processes.check
         )
-        used: set[str] = set()
-        observations = []
-        for incident in script:
-            timeline.console.rule(f"{incident.fault} in {incident.group}")
-            if incident.approved == "restore_version":
-                known_version.wait_for(http, environment, incident.group, timeline.waiting)
-            observations.append(watcher.play(incident, used))
-            timeline.stop_waiting()
-            if incident.ended:
-                _end(http, environment, incident)
-            timeline.say("receiver", f"because: {observations[-1].why}")
-            processes.check()
+        observations = playback.play(script)
         if machines:
             time.sleep(_COUNTED_S)
             for incident, observed in zip(script, observations, strict=True):
@@ -166,11 +162,6 @@ def _play(
             time.sleep(1)
             processes.check()
     return 0 if as_expected else 1
-
-
-def _end(http: httpx.Client, environment: Environment, incident: Incident) -> None:
-    url, body = f"{environment.aws}/_sim/fleet/faults", {"target": incident.group}
-    http.request("DELETE", url, json=body).raise_for_status()
 
 
 def _settle(environment: Environment, http: httpx.Client, timeline: Timeline, members: int) -> None:

@@ -1,7 +1,9 @@
 """The scripted incidents: their faults, the expected actions, and the record of each."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +65,15 @@ SCRIPT = (
 
 
 _BY_FAULT = {incident.fault: incident for incident in SCRIPT}
-# On real machines the nightly job is that of the other group. The surge comes after what breaks one
-# machine, and ends once it is carried: it takes most of two processors.
+# On real machines the nightly job is that of the other group, and the leak, which takes the longest
+# to be verified. The surge comes after what breaks one machine, and ends once it is carried: it
+# takes most of two processors.
 ON_MACHINES = (
     _BY_FAULT["cpu_runaway"],
     replace(_BY_FAULT["batch_job"], group="api-asg"),
     _BY_FAULT["service_hang"],
     _BY_FAULT["disk_full"],
-    _BY_FAULT["memory_leak"],
+    replace(_BY_FAULT["memory_leak"], group="api-asg"),
     _BY_FAULT["hardware_failure"],
     replace(_BY_FAULT["traffic_surge"], ended=True),
     _BY_FAULT["bad_deploy"],
@@ -91,6 +94,22 @@ def choose(script: Sequence[Incident], only: Sequence[str]) -> tuple[Incident, .
         if fault not in known:
             raise UnknownFaultError(f"no incident {fault!r}; there are: {', '.join(known)}")
     return tuple(incident for incident in script if not only or incident.fault in only)
+
+
+def stages(script: Sequence[Incident]) -> Iterator[Sequence[Sequence[Incident]]]:
+    """What follows another; sequences of one stage are played at the same time, one for each group.
+
+    Incidents of one group wait for each other, since a group spares one member at a time. One that
+    strikes a whole group is a stage of its own.
+    """
+    for whole_group, incidents in groupby(script, lambda incident: incident.whole_group):
+        if whole_group:
+            yield from ([[incident]] for incident in incidents)
+        else:
+            by_group = defaultdict[str, list[Incident]](list)
+            for incident in incidents:
+                by_group[incident.group].append(incident)
+            yield [*by_group.values()]
 
 
 @dataclass(kw_only=True)
