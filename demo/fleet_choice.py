@@ -8,7 +8,7 @@ from demo.machines import image, programs
 from demo.stack import haproxy
 from demo.stack.debian import FOLDER, ToolsError
 
-# Six incidents need a machine each that is well and was not acted on.
+# Five incidents of the first group need a machine each that is well and was not acted on.
 _MACHINES = {"web-asg": 6, "api-asg": 2}
 
 

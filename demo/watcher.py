@@ -43,7 +43,7 @@ class Watcher:
 
     def play(self, incident: Incident, used: set[str]) -> Observed:
         """Inject the fault, watch until it ends, and compare with the expected outcome."""
-        target = incident.group if incident.whole_group else self._healthy(incident.group, used)
+        target = incident.group if incident.whole_group else self._healthy(incident, used)
         used.add(target)
         observed = Observed(fault=incident.fault, target=target, fault_at=time.time())
         observed.boot_before, observed.process_before = self._identity(target)
@@ -109,12 +109,15 @@ class Watcher:
         reasons = (run["verdict"] or {}).get("contributions") or []
         observed.why = " ".join(reason["text"] for reason in reasons) or run["outcome"] or ""
 
-    def _healthy(self, group: str, used: set[str]) -> str:
+    def _healthy(self, incident: Incident, used: set[str]) -> str:
+        """A member to break; where one alone has the nightly job, it is broken by nothing else."""
+        nightly = incident.fault == "batch_job"
         for member in self._fleet():
             fit = member["health"] == "healthy" and not member["faults"]
-            if fit and member["asg"] == group and member["instance_id"] not in used:
+            meant = fit and member.get("nightly_job", nightly) == nightly
+            if meant and member["asg"] == incident.group and member["instance_id"] not in used:
                 return str(member["instance_id"])
-        raise RuntimeError(f"{group} has no healthy member left to break")
+        raise RuntimeError(f"{incident.group} has no healthy member left to break")
 
     def _fleet(self) -> Sequence[dict[str, Any]]:
         items: Sequence[dict[str, Any]] = self._get(f"{self.environment.aws}/_sim/fleet")["items"]

@@ -67,6 +67,8 @@ class MachineFleet(SteadyHosts):
             group.target_groups.append(arn)
             ids = [f"i-{chance.getrandbits(68):017x}" for _ in range(size)]
             self.aws.world.add_group(group, ids, self.clock() - history.UPTIME_S)
+            if name == history.JOB_GROUP:
+                self.aws.world.instances[ids[-1]].tags[history.JOB_TAG] = "true"
 
     def serve(self) -> None:
         """Start the switch, the balancer, the callers and the machines; follow AWS until `stop`.

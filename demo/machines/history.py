@@ -21,9 +21,9 @@ from demo.fleet.history import moments
 FILE = Path(__file__).with_name("recorded.npz")
 UPTIME_S = 20 * 86_400.0
 _DAY_S = 86_400.0
-# The group that has a nightly job: on a machine's one processor, a process that runs away looks the
-# same as a job at its hour.
-JOB_GROUP = "api-asg"
+# The machine that has a nightly job, the last of its group: on a machine's one processor, a process
+# that runs away looks the same as a job at its hour.
+JOB_GROUP, JOB_TAG = "web-asg", "nightly-job"
 # The window of the nightly job on earlier days, around the time of day at which the history ends.
 _JOB_FROM_S, _JOB_TO_S = -600.0, 6_600.0
 # What roles, rules and playbooks read, but for clock and boot time: Prometheus imports a week of
@@ -70,7 +70,7 @@ def openmetrics(instances: Sequence[Instance], now: float) -> Iterator[str]:
     stamps = [f"{moment:.3f}\n" for moment in at.tolist()]
     recorded = recording()
     for number, instance in enumerate(instances):
-        works = instance.tags[GROUP_TAG] == JOB_GROUP
+        works = JOB_TAG in instance.tags
         values = _past(recorded, number, at, now if works else None)
         for column, identity in enumerate(recorded.series):
             yield _lines(identity, instance, values[:, column], stamps)

@@ -7,6 +7,7 @@ from typing import Any
 
 from demo.aws.hardness import Timings
 from demo.aws.world import Instance
+from demo.machines.history import JOB_TAG
 from demo.machines.machine import Machine
 
 # How often a machine is asked, and for how long its answer counts.
@@ -130,6 +131,7 @@ class Member:
             "boot_id": self.facts.get("boot_id"),
             "kernel": self.facts.get("kernel"),
             "processes": self.facts.get("processes", {}),
+            "nightly_job": JOB_TAG in instance.tags,
         }
 
     def _shut_down(self, seconds: float) -> None:

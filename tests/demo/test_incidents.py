@@ -28,8 +28,8 @@ def test_groups_are_broken_at_the_same_time_and_a_whole_group_alone() -> None:
     ]
     assert played == [
         [
-            ["cpu_runaway", "service_hang", "disk_full", "hardware_failure"],
-            ["batch_job", "memory_leak"],
+            ["cpu_runaway", "batch_job", "service_hang", "disk_full", "hardware_failure"],
+            ["memory_leak"],
         ],
         [["traffic_surge"]],
         [["bad_deploy"]],

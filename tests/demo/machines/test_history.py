@@ -10,8 +10,9 @@ _HOUR_S, _DAY_S = 3_600, 86_400
 
 
 def _series() -> dict[str, list[tuple[float, float]]]:
-    groups = ("api-asg", "web-asg")
-    instances = [Instance(f"i-{n}", tags={GROUP_TAG: name}) for n, name in enumerate(groups)]
+    job = {history.JOB_TAG: "true"}
+    tags = ({GROUP_TAG: "web-asg"} | job, {GROUP_TAG: "web-asg"})
+    instances = [Instance(f"i-{n}", tags=own) for n, own in enumerate(tags)]
     lines = "".join(history.openmetrics(instances, _NOW)).splitlines()
     assert lines.pop() == "# EOF"
     series: dict[str, list[tuple[float, float]]] = {}
@@ -35,18 +36,19 @@ def test_the_week_is_whole_and_its_counters_only_grow() -> None:
 
 
 def test_the_nightly_job_is_in_the_past_but_not_in_the_present() -> None:
-    """Each day at this hour the processor was busy; on the last day it has not been yet."""
-    (idle,) = (
-        samples
+    """Each day at this hour its machine was busy, and no other; on the last day it has not been."""
+    idle = {
+        identity.partition('instance_id="')[2].partition('"')[0]: samples
         for identity, samples in _series().items()
         if identity.startswith('node_cpu_seconds_total{cpu="0",mode="idle"')
-        and 'instance_id="i-0"' in identity
-    )
+    }
 
-    def idle_share(since: float, until: float) -> float:
-        within = [(at, value) for at, value in idle if since <= at <= until]
+    def idle_share(instance_id: str, since: float, until: float) -> float:
+        within = [(at, value) for at, value in idle[instance_id] if since <= at <= until]
         return (within[-1][1] - within[0][1]) / (within[-1][0] - within[0][0])
 
-    job = idle_share(_NOW - _DAY_S, _NOW - _DAY_S + _HOUR_S)
-    usual = idle_share(_NOW - _HOUR_S, _NOW)
+    yesterday = _NOW - _DAY_S
+    job = idle_share("i-0", yesterday, yesterday + _HOUR_S)
+    usual = idle_share("i-0", _NOW - _HOUR_S, _NOW)
     assert job < 0.4 < usual
+    assert idle_share("i-1", yesterday, yesterday + _HOUR_S) > 0.4
