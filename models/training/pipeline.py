@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,14 +75,23 @@ class TrainedModel:
     incidents: int
 
 
+def read_sets(folders: Iterable[Path]) -> Mapping[Path, LabelledSet]:
+    """The sets by folder, in one order however they are listed, because the order makes the model.
+
+    Those with groups of siblings come last. Raises models.training.labelled_sets.SetError.
+    """
+    sets = [(folder, read_set(folder)) for folder in folders]
+    return dict(sorted(sets, key=lambda each: (bool(each[1].groups), each[0].name)))
+
+
 def train(data: TrainingData, options: TrainingOptions, progress: Progress) -> TrainedModel:
     """Train a model on all data, with figures from held-out groups.
 
     Raises models.training.labelled_sets.SetError.
     """
     boosting = options.boosting
-    sets = [read_set(folder) for folder in data.folders]
-    rows = _rows(sets, data, options, progress)
+    sets = read_sets(data.folders)
+    rows = _rows([*sets.values()], data, options, progress)
     scores = cross_fit(
         rows,
         folds=options.folds,
@@ -97,7 +106,7 @@ def train(data: TrainingData, options: TrainingOptions, progress: Progress) -> T
         figures=_figures(rows, scores),
         rehearsal=_rehearsal(rows, boosting, progress) if options.rehearse else (),
         left_out=_left_out(rows, boosting, progress) if options.rehearse else (),
-        data={folder.name: _hash(folder) for folder in data.folders},
+        data={folder.name: _hash(folder) for folder in sets},
         seed=boosting.seed,
         rows=len(rows),
         incidents=int(rows.incident.sum()),

@@ -48,6 +48,15 @@ def test_a_small_training_gives_a_model_that_serves(
     assert sum(right) / len(right) > 0.9
 
 
+def test_the_order_in_which_sets_are_listed_makes_no_other_model() -> None:
+    listed = [_EXCERPT.with_name("machines-hour"), _EXCERPT]
+    for folders in (listed, listed[::-1]):
+        assert [folder.name for folder in pipeline.read_sets(folders)] == [
+            "smd-excerpt",
+            "machines-hour",
+        ]
+
+
 def test_the_figures_are_cross_fitted_by_machine(trained: pipeline.TrainedModel) -> None:
     """Each machine is scored by what the other taught: better than by chance, short of perfect."""
     (figures,) = trained.figures
