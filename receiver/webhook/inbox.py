@@ -157,6 +157,8 @@ class Inbox:
             refuse(deliveries, type(error).__name__)
             return
         answer(deliveries, receipts)
+        # Senders first: their thread needs the interpreter.
+        time.sleep(0)
         log_stored(deliveries, receipts)
         if any(receipt.accepted for receipt in receipts):
             self.arrived()
@@ -171,7 +173,8 @@ class Inbox:
         until = time.monotonic() + _RECONNECT_S
         while True:
             try:
-                with self.database.write() as connection:
+                # Ends that are lost are reported again (`RunCloser`).
+                with self.database.write(synced=bool(deliveries)) as connection:
                     episodes.end_runs(connection, ended)
                     return self._store(connection, deliveries)
             except SQLAlchemyError as error:
