@@ -36,7 +36,8 @@ def variants(value: Any) -> Iterator[Any]:
     """The value with each listed text in place of its choices, at any depth."""
     match value:
         case Mapping() if value.keys() == _KEYS:
-            yield from dict.fromkeys(_listed(value).values())
+            values = list(_listed(value).values())
+            yield from (each for at, each in enumerate(values) if each not in values[:at])
         case Mapping():
             for items in product(*(list(variants(item)) for item in value.values())):
                 yield dict(zip(value, items, strict=True))

@@ -57,12 +57,24 @@ def test_no_other_text_gets_through(text: str) -> None:
         ("{service: {from: name, one_of: a}}", "a choice is"),
         ("{service: {from: name, one_of: [nginx, 'a b']}}", "service: String should match"),
         ("{service: {from: name, one_of: {nginx.service: 'a;b'}}}", "service: String should"),
+        ("{service: {from: name, one_of: {nginx.service: []}}}", "service: Input should be"),
     ],
 )
 def test_each_listed_text_must_suit_the_action(tmp_path: Path, params: str, finding: str) -> None:
     """When the playbook is loaded, not when the alert comes."""
     with pytest.raises(InvalidPlaybooksError, match=finding):
         _load(tmp_path, "restart_service", params)
+
+
+def test_a_listed_text_may_stand_for_a_list() -> None:
+    """As a parameter of type StringList takes it; equal ones are one variant."""
+    units = {"web": ["nginx", "app"], "web2": ["nginx", "app"], "db": ["mysqld"]}
+    value = {"parameters": {"Units": {"from": "name", "one_of": units}}}
+    assert [found["parameters"]["Units"] for found in variants(check_choices(value))] == [
+        ["nginx", "app"],
+        ["mysqld"],
+    ]
+    assert chosen(value, {"name": "db"}) == {"parameters": {"Units": ["mysqld"]}}
 
 
 def test_the_policy_covers_each_listed_document(tmp_path: Path) -> None:
