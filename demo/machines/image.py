@@ -134,8 +134,9 @@ def _copy_libraries(root: Path, programs: Iterable[Path]) -> None:
         into = _below(root, library)
         into.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(library.resolve(), into)
-    # The loader looks into its own folders alone, unless a cache says more.
-    run("ldconfig", "-r", str(root), check=False)
+    # The loader looks into its own folders alone, unless a cache says more; only root may make one,
+    # and not every user's PATH has its program.
+    run("/sbin/ldconfig", "-r", str(root), check=False)
 
 
 def _needed(program: Path) -> Iterator[Path]:

@@ -102,6 +102,8 @@ def run(*command: str, cwd: Path | None = None, check: bool = True) -> str:
         return subprocess.run(
             command, cwd=cwd, capture_output=True, text=True, timeout=_FETCH_TIMEOUT_S, check=check
         ).stdout
+    except OSError as error:
+        raise ToolsError(f"{command[0]}: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise ToolsError(f"{command[0]} did not end within {_FETCH_TIMEOUT_S} s") from error
     except subprocess.CalledProcessError as error:

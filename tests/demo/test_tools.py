@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from demo.stack import chromium, servers, tools
-from demo.stack.debian import ToolsError
+from demo.stack.debian import ToolsError, run
 
 ROOT = Path(__file__).parents[2]
 # An archive that fails to unpack once, and a package list that is found to be old once.
@@ -243,3 +243,9 @@ def test_another_system_is_told_to_install_a_browser(tmp_path: Path) -> None:
     """In one line."""
     with pytest.raises(ToolsError, match="install Chromium so that it is on PATH"):
         chromium.require(folder=tmp_path / "tools")
+
+
+def test_a_program_that_is_not_there_is_named() -> None:
+    """As an error that the demo knows, for it goes on without real machines then."""
+    with pytest.raises(ToolsError, match="/sbin/no-such-program: No such file"):
+        run("/sbin/no-such-program", check=False)
