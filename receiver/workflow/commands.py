@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import structlog
 from sqlalchemy import select
 
 from actions.audit import log
@@ -16,6 +17,7 @@ from receiver.db.tables import runs
 from receiver.runs import feedback, intake, store
 from receiver.runs.model import REMEDIED, Acknowledgement, Approval, FeedbackMark, Mark, Run, State
 from receiver.runtime.rfc3339 import DAY_S
+from receiver.webhook.delivery import InboxUnavailableError
 from receiver.webhook.episodes import RunEnded
 from receiver.webhook.inbox import Inbox
 from receiver.workflow.approvals import (
@@ -28,9 +30,11 @@ from receiver.workflow.approvals import (
 )
 from receiver.workflow.lifecycle import Lifecycle
 
+_log = structlog.get_logger()
 _CANCELLABLE = frozenset({State.RECEIVED, State.DECIDING, State.AWAITING_APPROVAL, State.VERIFYING})
 # The work that a cancellation stops, by the run's state.
 _ENDING = MappingProxyType({State.ROLLING_BACK: "rollback", State.ACTING: "escalation"})
+_STORED_S = 30.0
 # No override lasts longer.
 _PAST_S = 366 * DAY_S
 _ENDED = frozenset(state for state in State if state.ended)
@@ -53,6 +57,7 @@ class RunCommands:
         """Take up again what was refused for a `reason` that a person lifted early.
 
         The next repeat of each alert is decided: what still stands in its way refuses it again.
+        Where that cannot be stored they wait until the planned time, and a log line says so.
         """
         now = self.clock()
         waits = (runs.c.state == State.REFUSED, runs.c.refusal == reason, runs.c.next_act_at > now)
@@ -60,6 +65,11 @@ class RunCommands:
         with self.database.read() as connection:
             ended = connection.execute(query).all()
         self.inbox.record_end(*(RunEnded(run.id, run.ended_at, now) for run in ended))
+        try:
+            # What comes after them is stored with them: what the person did is on disk.
+            self.inbox.submit([], now).result(_STORED_S)
+        except (InboxUnavailableError, TimeoutError) as error:
+            _log.warning("lift_not_stored", reason=str(reason), error=repr(error))
 
     def approve(self, run_id: str, by: str, comment: str, *, plan: str, person: str = "") -> Answer:
         """Approve the waiting plan. Raises NotAllowedError if the person may not approve it.
