@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from bench.chaos.replaced_fleet import GROUP, SIZE, Replaced, ReplacedFleet, ReplaceMode
 from bench.load.service import Served, serve
-from bench.load.traffic import all_up
+from bench.load.traffic import all_up, running
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
 from demo.aws.hardness import Timings
@@ -109,16 +109,9 @@ def _counted(fleet: ReplacedFleet) -> Iterator[None]:
         thread.join()
 
 
-@contextmanager
-def served(emulator: Emulator) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, emulator, threaded=True, request_handler=_Quiet)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}"
-    finally:
-        server.shutdown()
-        thread.join()
+def served(emulator: Emulator) -> AbstractContextManager[str]:
+    """The URL of the emulated AWS."""
+    return running(make_server("127.0.0.1", 0, emulator, threaded=True, request_handler=_Quiet))
 
 
 def _deliver(service: Served, mode: str, target: str) -> None:

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 
 from bench.incidents.world import World
+from bench.load.traffic import running
 
 _FATES = ("lost request", "lost answer", "late", "twice", "limited", "down")
 # A request that is late arrives well before the service takes it for lost (`sync.SETTLE_S`).
@@ -113,11 +114,5 @@ def served(channels: Channels) -> Iterator[str]:
         def handle_error(self, *_: object) -> None:
             """The service was killed while it waited for the answer."""
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with running(Server(("127.0.0.1", 0), Handler)) as url:
+        yield url
