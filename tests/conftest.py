@@ -15,8 +15,8 @@ from demo.stack.processes import Processes
 from receiver.db.database import Database, database
 from tests import fresh_databases
 
-# A busy machine is slow, which says nothing of the code.
-# The suite draws the same each time, so that a commit passes or does not; `make fuzz` draws anew.
+# A busy machine is slow, which says nothing of the code. Each run of the suite draws the same
+# inputs, so that its result depends on the commit alone; `make fuzz` draws new ones.
 settings.register_profile(
     "suite",
     deadline=None,

@@ -67,7 +67,7 @@ def test_the_figures_are_cross_fitted_by_machine(trained: pipeline.TrainedModel)
 
 
 def test_nothing_is_learned_of_the_machine_that_is_scored() -> None:
-    """Labels by chance can be learned by heart; whoever did not see them ranks by chance, too."""
+    """With random labels, a model ranks the machine that it was not trained on at random."""
     rng = np.random.default_rng(5)
     incident = rng.random(400) < 0.5
     chance = Rows(
