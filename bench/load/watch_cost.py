@@ -20,10 +20,10 @@ import click
 import httpx
 import numpy as np
 
-from models.features.promql import NODE_EXPORTER
 from models.features.signals import ROLES, Unit
 from models.inference.artifact import load_shipped
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.roles.node_exporter import NODE_EXPORTER
 from receiver.playbooks.matchers import parse_all
 from receiver.watch.member import SLOW_STEP_S, Member
 from receiver.watch.scores import Scores

@@ -13,12 +13,12 @@ from bench.scenes.scene import DAY_S, Member, Scene, Setting, workload_of
 from bench.scenes.shop import Shop
 from demo.fleet.node_exporter import past
 from demo.fleet.workload import DISK_BYTES, MEMORY_BYTES, Moments, levels
-from models.features.signals import ROLES
+from receiver.evidence.roles.node_exporter import NODE_EXPORTER
 
 _COARSE_S, _FINE_S, _FINEST_S = 300.0, 15.0, 5.0
 _FINE_FOR_S, _FINEST_FOR_S, _PEERS_FOR_S = 7_200.0, 420.0, 2_400.0
 # The metrics that the model reads: the only ones of earlier days.
-_OLD = frozenset(name for role in ROLES.values() for name in re.findall(r"node_\w+", role.expr))
+_OLD = frozenset(re.findall(r"node_\w+", " ".join(NODE_EXPORTER.exprs.values())))
 
 
 def make_setting(now: float, seed: int) -> Setting:

@@ -1,17 +1,9 @@
-"""The table of roles, each defined once as PromQL over node_exporter's metrics.
-
-A role is a canonical name for one quantity of one machine. Its expression yields one series per
-`instance_id`, from any exporter, device or scrape job.
-"""
+"""The table of roles: canonical names for the quantities of one machine, from any exporter."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-# Virtual devices count the work of the physical devices again.
-_DISK = 'device!~"(loop|z?ram|sr|fd|dm-|md)[0-9]*"'
-_NETWORK = 'device!~"lo|(veth|docker|br-|cali|flannel|virbr|tun|tap).*"'
-_FILESYSTEM = 'fstype!~"tmpfs|ramfs|overlay|squashfs|iso9660|autofs|nsfs"'
 # A count below this is shown with a decimal, a larger one with a prefix such as k or M.
 _ONE_DIGIT, _KILO = 10, 1000
 
@@ -37,7 +29,7 @@ _BELIEVABLE: Mapping[Unit, tuple[float, float]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Role:
     """One quantity.
 
@@ -47,7 +39,6 @@ class Role:
 
     name: str
     unit: Unit
-    expr: str
     noise: float
     step: float
 
@@ -80,142 +71,29 @@ class Role:
 ROLES: Mapping[str, Role] = {
     role.name: role
     for role in (
-        Role(
-            name="cpu_busy",
-            unit=Unit.RATIO,
-            expr="1 - avg without (cpu, mode) "
-            '($counter(node_cpu_seconds_total{mode="idle",$of}[$window]))',
-            noise=0.02,
-            step=0.15,
-        ),
-        *(
-            Role(
-                name=f"cpu_{mode}",
-                unit=Unit.RATIO,
-                expr="avg without (cpu, mode) "
-                f'($counter(node_cpu_seconds_total{{mode="{mode}",$of}}[$window]))',
-                noise=0.02,
-                step=0.1,
-            )
-            for mode in ("iowait", "steal")
-        ),
-        *(
-            Role(
-                name=f"load{minutes}",
-                unit=Unit.COUNT,
-                expr=f"$gauge(node_load{minutes}{{$of}}[$window])",
-                noise=0.2,
-                step=0.5,
-            )
-            for minutes in (1, 5)
-        ),
-        Role(
-            name="memory_used_effective",
-            unit=Unit.BYTES,
-            expr="$gauge(node_memory_MemTotal_bytes{$of}[$window])"
-            " - $gauge(node_memory_MemAvailable_bytes{$of}[$window])",
-            noise=2.0**24,
-            step=2.0**27,
-        ),
-        *(
-            Role(
-                name=name,
-                unit=Unit.PER_SECOND,
-                expr=f"$counter({metric}{{$of}}[$window])",
-                noise=noise,
-                step=10 * noise,
-            )
-            for name, metric, noise in (
-                ("swap_in", "node_vmstat_pswpin", 5.0),
-                ("swap_out", "node_vmstat_pswpout", 5.0),
-                ("tcp_passive_opens", "node_netstat_Tcp_PassiveOpens", 1.0),
-                ("tcp_out_rsts", "node_netstat_Tcp_OutRsts", 1.0),
-                ("tcp_retrans", "node_netstat_Tcp_RetransSegs", 1.0),
-            )
-        ),
-        Role(
-            name="disk_await",
-            unit=Unit.SECONDS,
-            expr="sum without (device) ("
-            f"$counter(node_disk_read_time_seconds_total{{{_DISK},$of}}[$window])"
-            f" + $counter(node_disk_write_time_seconds_total{{{_DISK},$of}}[$window]))"
-            " / (sum without (device) ("
-            f"$counter(node_disk_reads_completed_total{{{_DISK},$of}}[$window])"
-            f" + $counter(node_disk_writes_completed_total{{{_DISK},$of}}[$window])) > 0)",
-            noise=0.001,
-            step=0.01,
-        ),
-        Role(
-            name="filesystem_used",
-            unit=Unit.RATIO,
-            expr="max without (device, fstype, mountpoint) ("
-            f"1 - $gauge(node_filesystem_avail_bytes{{{_FILESYSTEM},$of}}[$window])"
-            f" / $gauge(node_filesystem_size_bytes{{{_FILESYSTEM},$of}}[$window]))",
-            noise=0.01,
-            step=0.05,
-        ),
-        *(
-            Role(
-                name=name,
-                unit=Unit.BYTES_PER_SECOND,
-                expr=f"sum without (device) ($counter({metric}{{{_DISK},$of}}[$window]))",
-                noise=2.0**16,
-                step=2.0**20,
-            )
-            for name, metric in (
-                ("disk_read_bytes", "node_disk_read_bytes_total"),
-                ("disk_write_bytes", "node_disk_written_bytes_total"),
-            )
-        ),
-        Role(
-            name="disk_util",
-            unit=Unit.RATIO,
-            expr="max without (device) "
-            f"($counter(node_disk_io_time_seconds_total{{{_DISK},$of}}[$window]))",
-            noise=0.02,
-            step=0.1,
-        ),
-        *(
-            Role(
-                name=name,
-                unit=Unit.BYTES_PER_SECOND,
-                expr=f"sum without (device) ($counter({metric}{{{_NETWORK},$of}}[$window]))",
-                noise=2.0**12,
-                step=2.0**14,
-            )
-            for name, metric in (
-                ("net_rx_bytes", "node_network_receive_bytes_total"),
-                ("net_tx_bytes", "node_network_transmit_bytes_total"),
-            )
-        ),
-        *(
-            Role(
-                name=name,
-                unit=Unit.COUNT,
-                expr=f"$gauge({metric}{{$of}}[$window])",
-                noise=3.0,
-                step=10.0,
-            )
-            for name, metric in (
-                ("tcp_established", "node_netstat_Tcp_CurrEstab"),
-                ("tcp_in_use", "node_sockstat_TCP_inuse"),
-                ("tcp_time_wait", "node_sockstat_TCP_tw"),
-            )
-        ),
-        Role(
-            name="latency",
-            unit=Unit.SECONDS,
-            expr="$gauge(service_latency_seconds{$of}[$window])",
-            noise=0.005,
-            step=0.05,
-        ),
-        Role(
-            name="service_up",
-            unit=Unit.RATIO,
-            expr="$gauge(service_up{$of}[$window])",
-            noise=0.05,
-            step=0.5,
-        ),
+        Role("cpu_busy", Unit.RATIO, noise=0.02, step=0.15),
+        Role("cpu_iowait", Unit.RATIO, noise=0.02, step=0.1),
+        Role("cpu_steal", Unit.RATIO, noise=0.02, step=0.1),
+        Role("load1", Unit.COUNT, noise=0.2, step=0.5),
+        Role("load5", Unit.COUNT, noise=0.2, step=0.5),
+        Role("memory_used_effective", Unit.BYTES, noise=2.0**24, step=2.0**27),
+        Role("swap_in", Unit.PER_SECOND, noise=5.0, step=50.0),
+        Role("swap_out", Unit.PER_SECOND, noise=5.0, step=50.0),
+        Role("tcp_passive_opens", Unit.PER_SECOND, noise=1.0, step=10.0),
+        Role("tcp_out_rsts", Unit.PER_SECOND, noise=1.0, step=10.0),
+        Role("tcp_retrans", Unit.PER_SECOND, noise=1.0, step=10.0),
+        Role("disk_await", Unit.SECONDS, noise=0.001, step=0.01),
+        Role("filesystem_used", Unit.RATIO, noise=0.01, step=0.05),
+        Role("disk_read_bytes", Unit.BYTES_PER_SECOND, noise=2.0**16, step=2.0**20),
+        Role("disk_write_bytes", Unit.BYTES_PER_SECOND, noise=2.0**16, step=2.0**20),
+        Role("disk_util", Unit.RATIO, noise=0.02, step=0.1),
+        Role("net_rx_bytes", Unit.BYTES_PER_SECOND, noise=2.0**12, step=2.0**14),
+        Role("net_tx_bytes", Unit.BYTES_PER_SECOND, noise=2.0**12, step=2.0**14),
+        Role("tcp_established", Unit.COUNT, noise=3.0, step=10.0),
+        Role("tcp_in_use", Unit.COUNT, noise=3.0, step=10.0),
+        Role("tcp_time_wait", Unit.COUNT, noise=3.0, step=10.0),
+        Role("latency", Unit.SECONDS, noise=0.005, step=0.05),
+        Role("service_up", Unit.RATIO, noise=0.05, step=0.5),
     )
 }
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 
 from models.features.evidence import Evidence
-from models.features.promql import MEANS, of_instance, query
 from models.features.signals import ROLES_OF_ALERT
 from models.training.labelled_sets import STEP_S, RecordedTarget, assemble_target
 from receiver.db.database import Database
 from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.roles.promql import MEANS, of_instance, query
 from receiver.evidence.target import Target as AlertTarget
 from receiver.runs.feedback import Feedback, list_feedback
 from receiver.runtime.rfc3339 import DAY_S

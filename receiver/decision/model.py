@@ -15,10 +15,11 @@ from actions.canonical_json import canonical
 from actions.execution.records import Attempts, Breaker, Claim, Scope, share
 from actions.place import HOME, Place
 from actions.reasons import Reason
-from models.features.promql import NODE_EXPORTER, Exporter
 from receiver.controls.records import ArmedMode, Change, Identity, Override
 from receiver.decision.versions import SeenVersion
 from receiver.evidence.dependencies.suspects import Suspect
+from receiver.evidence.roles.exporter import Exporter
+from receiver.evidence.roles.node_exporter import NODE_EXPORTER
 from receiver.playbooks.schema import Playbook, Step, StormLimit
 from receiver.runs.consequences import UNKNOWN, Consequences
 from receiver.runs.model import Approval, ApprovalRule, GuardResult, RunRequest

@@ -4,10 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from models.features.promql import LATEST, NODE_EXPORTER, Exporter, first_label, query
 from models.features.signals import ROLES
 from receiver.decision.model import Plan
 from receiver.evidence.prometheus.expressions import at_place, one_of
+from receiver.evidence.roles.exporter import Exporter
+from receiver.evidence.roles.node_exporter import NODE_EXPORTER
+from receiver.evidence.roles.promql import LATEST, first_label, query
 from receiver.playbooks.placeholders import render
 from receiver.playbooks.schema import BeforeStep, EscalationStep
 from receiver.runs.model import PlannedAction, PlannedVerification, StoredPlan

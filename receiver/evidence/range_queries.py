@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from models.features.peers import TRAFFIC
-from models.features.promql import (
+from models.features.signals import ROLES, Role
+from receiver.evidence.roles.promql import (
     LATEST,
     MEANS,
     first_label,
@@ -14,7 +15,6 @@ from models.features.promql import (
     query,
     while_scraped,
 )
-from models.features.signals import ROLES, Role
 from receiver.evidence.target import Target
 from receiver.runtime.rfc3339 import DAY_S
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from actions.base import TargetKind
 from actions.place import HOME, Place
-from models.features.promql import NODE_EXPORTER, Exporter
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.roles.exporter import Exporter
+from receiver.evidence.roles.node_exporter import NODE_EXPORTER
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from actions.aws.client_set import Aws
-from models.features.promql import LATEST, NODE_EXPORTER, Exporter, query
 from models.features.signals import ROLES
 from receiver.evidence.prometheus.answers import AlertingRule, PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.presence import SeriesPresence
+from receiver.evidence.roles.exporter import Exporter
+from receiver.evidence.roles.node_exporter import NODE_EXPORTER
+from receiver.evidence.roles.promql import LATEST, query
 from receiver.evidence.targets.resolver import TargetResolver
 from receiver.http.access import tokens
 from receiver.http.access.tokens import Role, TokensError

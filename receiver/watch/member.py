@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from math import isnan
 
 from models.features.evidence import Evidence, Series
-from models.features.promql import Exporter
 from models.inference import outlook
 from models.inference.exhaustion import WINDOWS, Exhaustion, forecast
 from models.inference.outlook import Outlook
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.roles.exporter import Exporter
 from receiver.runtime.rfc3339 import DAY_S
 from receiver.watch.grid import Grid
 

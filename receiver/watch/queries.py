@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from models.features.promql import (
+from receiver.evidence.roles.exporter import Exporter
+from receiver.evidence.roles.promql import (
     LATEST,
     MEANS,
-    Exporter,
     Sampling,
     of_instance,
     query,

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from models.features.promql import Exporter
 from models.inference import outlook
 from models.inference.artifact import Model
 from models.inference.outlook import Outlook
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.roles.exporter import Exporter
 from receiver.playbooks.matchers import Matcher
 from receiver.runtime.periodic import Periodic
 from receiver.watch import queries

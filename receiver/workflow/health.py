@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from actions.catalog.registry import find_action
 from actions.execution.ledger import Intent
 from actions.place import Place
-from models.features.promql import NODE_EXPORTER
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.freshness import ConditionReader, ConditionReaders, Finding
+from receiver.evidence.roles.node_exporter import NODE_EXPORTER
 from receiver.runs.model import PlannedVerification, Run
 from receiver.workflow.step_results import Health
 from receiver.workflow.steps import plan_of

@@ -10,13 +10,13 @@ from urllib.parse import unquote_plus
 import httpx
 import pytest
 
-from models.features.promql import Exporter
 from receiver.api.run_schema import WholeRun
 from receiver.console.runs.condition_plots import condition_plots
 from receiver.console.runs.metrics_after import metrics_after
 from receiver.evidence.plot_data import plot_series
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.range_queries import plotted
+from receiver.evidence.roles.exporter import Exporter
 from receiver.evidence.target import SeriesLabels, Target
 from receiver.html.metric_plot import run_events
 from receiver.http.access.callers import Role

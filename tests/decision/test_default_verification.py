@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from demo.stack import tools
-from models.features.promql import Exporter
 from receiver.decision.stored_plan import AlertConditions
+from receiver.evidence.roles.exporter import Exporter
 
 _ID = "i-0123456789abcdef0"
 _LABELS = {"alertname": "HostOutOfMemory", "instance_id": _ID, "asg": "web"}

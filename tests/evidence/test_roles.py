@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from actions.catalog.registry import CATALOG
-from models.features.promql import LATEST, NODE_EXPORTER, Exporter, of_instance, query
 from models.features.signals import ROLES
 from receiver.evidence.range_queries import latest_query, past_queries, peers_query
+from receiver.evidence.roles.exporter import Exporter
 from receiver.evidence.roles.loader import InvalidRolesError
 from receiver.evidence.roles.loader import load as load_roles
+from receiver.evidence.roles.node_exporter import NODE_EXPORTER
+from receiver.evidence.roles.promql import LATEST, of_instance, query
+from tests.evidence.test_promql import OTHER, TARGET, check, host, of, series
 from tests.evidence.test_target_series import evaluate, make_resolver
-from tests.models.test_promql import OTHER, TARGET, check, host, of, series
 
 _SHIPPED = Path(__file__).parents[2] / "roles.d"
 _EXPORTERS = {exporter.name: exporter for exporter in load_roles(_SHIPPED)}

@@ -16,10 +16,11 @@ from demo.aws.clients import clients
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
 from demo.aws.world import AwsError, Group
-from models.features.promql import NODE_EXPORTER, Exporter
 from models.features.signals import ROLES, Unit
 from receiver.evidence.accounts.readers import AwsReaders
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.roles.exporter import Exporter
+from receiver.evidence.roles.node_exporter import NODE_EXPORTER
 from receiver.evidence.targets import mapping
 from receiver.evidence.targets.resolver import TargetResolver
 from receiver.evidence.targets.rules import TargetRules

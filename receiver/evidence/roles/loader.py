@@ -6,8 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from models.features.promql import LATEST, NODE_EXPORTER, Exporter, substitute
 from models.features.signals import ROLES
+from receiver.evidence.roles.exporter import Exporter
+from receiver.evidence.roles.node_exporter import NODE_EXPORTER
+from receiver.evidence.roles.promql import LATEST, substitute
 from receiver.playbooks.loader import Finding, InvalidFilesError, findings
 from receiver.playbooks.promql.measure import PromqlError, parse, selectors
 from receiver.playbooks.yaml_source import YamlError, read

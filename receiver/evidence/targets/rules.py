@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from models.features.promql import NODE_EXPORTER, Exporter
 from receiver.evidence.roles import loader as roles
+from receiver.evidence.roles.exporter import Exporter
+from receiver.evidence.roles.node_exporter import NODE_EXPORTER
 from receiver.evidence.targets import mapping
 from receiver.evidence.targets.mapping import TargetMapping
 from receiver.playbooks.watched_files import WatchedFiles

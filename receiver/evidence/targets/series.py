@@ -11,11 +11,11 @@ from actions.aws.instances import Instance
 from actions.aws.tags import GROUP_TAG
 from actions.base import TargetKind
 from actions.place import Place
-from models.features.promql import Exporter
 from receiver.evidence.accounts.readers import AwsReaders
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.expressions import one_of
+from receiver.evidence.roles.exporter import Exporter
 from receiver.evidence.target import SeriesLabels, Target
 from receiver.evidence.targets.mapping import InstanceLabel
 from receiver.evidence.targets.readings import read_name

@@ -4,11 +4,13 @@ Only ids of a known form enter an expression; no other label text does.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from string import Template
 
 from models.features.signals import ROLES, Role
+from receiver.evidence.roles.exporter import Exporter
+from receiver.evidence.roles.node_exporter import NODE_EXPORTER
 
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
 # Narrower than AWS allows: without quotes, backslashes, braces and control characters.
@@ -29,34 +31,6 @@ MEANS = Sampling("rate", "avg_over_time", "10m")
 # The last two scrapes: an average would hide a fault that is seconds old. The window holds two
 # scrapes of Prometheus' default interval, a minute, wherever it begins.
 LATEST = Sampling("irate", "last_over_time", "150s")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exporter:
-    """How the roles read one exporter's metrics: an expression by the role's name.
-
-    Each host has the series `presence` as long as it is scraped. `boot_time` is when it booted, in
-    epoch seconds; empty where the exporter does not tell.
-    """
-
-    name: str
-    presence: str
-    boot_time: str = ""
-    exprs: Mapping[str, str]
-
-    def presence_of(self, selector: str) -> str:
-        return self.presence.replace("$of", selector)
-
-    def boot_time_of(self, selector: str) -> str:
-        return self.boot_time.replace("$of", selector)
-
-
-NODE_EXPORTER = Exporter(
-    name="node_exporter",
-    presence='node_cpu_seconds_total{mode="idle",$of}',
-    boot_time="node_boot_time_seconds{$of}",
-    exprs={name: role.expr for name, role in ROLES.items()},
-)
 
 
 def of_instance(instance_id: str) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from demo.stack import tools
-from models.features.promql import (
+from models.features.signals import ROLES
+from receiver.evidence.roles.promql import (
     LATEST,
     MEANS,
     Sampling,
@@ -16,7 +17,6 @@ from models.features.promql import (
     query,
     while_scraped,
 )
-from models.features.signals import ROLES
 
 TARGET = "i-0123456789abcdef0"
 SIBLING = "i-0123456789abcdef1"
