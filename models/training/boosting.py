@@ -8,8 +8,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from models.inference.parameters import FaultKind
 from models.inference.scorers import Scorers, prepare_rows
-from models.inference.tree_ensemble import Forest, from_boosting, never
+from models.inference.tree_ensemble import Forest
 from models.training.dataset import JUDGED, MADE, Origin, Rows
+from models.training.export.tree_conversion import from_boosting, never
 
 # The share of rows on which each model of a scorer is trained. Row weights would have the same
 # effect, but make scikit-learn ten times as slow.

@@ -19,8 +19,9 @@ from models.inference import artifact, drift
 from models.inference.artifact import ModelError
 from models.inference.detector import judge
 from models.inference.parameters import decide
-from models.inference.tree_ensemble import Forest, from_boosting, never
+from models.inference.tree_ensemble import Forest
 from models.inference.verdict import Answer
+from models.training.export.tree_conversion import from_boosting, never
 from models.training.labelled_sets import LabelledSet, SetError, read_set
 from receiver.cli.model import evaluate
 from receiver.cli.reference import generate
