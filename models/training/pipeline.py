@@ -14,7 +14,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from models.features.vector import NAMES
-from models.inference.artifact import CARD, Entry, Write, save, to_bytes
+from models.inference.artifact import CARD, Entry
 from models.inference.parameters import Parameters
 from models.inference.scorers import Scores
 from models.training.boosting import Boosting, fit
@@ -29,6 +29,7 @@ from models.training.dataset import (
     rows_of_set,
 )
 from models.training.evaluation import Scored, Summary, summarise
+from models.training.export.artifact_writer import Write, save, to_bytes
 from models.training.labelled_sets import LabelledSet, RecordedTarget, read_set
 from models.training.model_card import EVERY_KIND
 

@@ -21,6 +21,7 @@ from models.inference.detector import judge
 from models.inference.parameters import decide
 from models.inference.tree_ensemble import Forest
 from models.inference.verdict import Answer
+from models.training.export.artifact_writer import save
 from models.training.export.tree_conversion import from_boosting, never
 from models.training.labelled_sets import LabelledSet, SetError, read_set
 from receiver.cli.model import evaluate
@@ -498,10 +499,10 @@ def test_a_training_that_stops_half_way_leaves_the_active_model(
         write_atomically(path, data)
 
     with pytest.raises(OSError, match="full"):
-        artifact.save(folder, "next", model.parameters, write)
+        save(folder, "next", model.parameters, write)
     assert written == ["next.npz", artifact.MANIFEST]
     assert artifact.load_folder(folder).version == model.version
-    artifact.save(folder, "next", model.parameters, write_atomically)
+    save(folder, "next", model.parameters, write_atomically)
     assert artifact.load_folder(folder).version == "next"
 
 
