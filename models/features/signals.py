@@ -17,18 +17,6 @@ class Unit(StrEnum):
     SECONDS = "s"
 
 
-# A larger value comes from a broken exporter, a misread counter, or percent; no machine uses less
-# than a megabyte of memory.
-_BELIEVABLE: Mapping[Unit, tuple[float, float]] = {
-    Unit.RATIO: (-0.5, 1.5),
-    Unit.BYTES: (2.0**20, 2.0**50),
-    Unit.BYTES_PER_SECOND: (0, 2.0**43),
-    Unit.COUNT: (0, 1e8),
-    Unit.PER_SECOND: (0, 1e9),
-    Unit.SECONDS: (0, 1e6),
-}
-
-
 @dataclass(frozen=True)
 class Role:
     """One quantity.
@@ -41,15 +29,6 @@ class Role:
     unit: Unit
     noise: float
     step: float
-
-    @property
-    def believable(self) -> tuple[float, float]:
-        """The least and the largest value of a machine, with a margin for late scrapes."""
-        return _BELIEVABLE[self.unit]
-
-    def is_believable(self, value: float) -> bool:
-        least, most = self.believable
-        return least <= value <= most
 
     def text(self, value: float) -> str:
         """The value as a person reads it."""

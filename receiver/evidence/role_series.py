@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from models.features.evidence import Series
 from models.features.signals import ROLES
 from receiver.evidence.prometheus.answers import LabelledSeries
+from receiver.evidence.roles.believable import believable
 
 Answer = tuple[LabelledSeries, ...]
 
@@ -40,7 +41,7 @@ def by_role(answer: Iterable[LabelledSeries] | None, at: float) -> dict[str, Ser
     values: defaultdict[str, tuple[float, ...]] = defaultdict(tuple)
     for series in answer:
         name = series.labels.get("role", "")
-        least, most = ROLES[name].believable if name in ROLES else (-math.inf, math.inf)
+        least, most = believable(ROLES[name]) if name in ROLES else (-math.inf, math.inf)
         # A server may return samples after the requested end.
         samples = [
             (time, value)

@@ -9,6 +9,7 @@ from models.features.signals import ROLES
 from receiver.evidence.prometheus.answers import AlertingRule, PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
 from receiver.evidence.prometheus.presence import SeriesPresence
+from receiver.evidence.roles.believable import is_believable
 from receiver.evidence.roles.exporter import Exporter
 from receiver.evidence.roles.node_exporter import NODE_EXPORTER
 from receiver.evidence.roles.promql import LATEST, query
@@ -133,7 +134,7 @@ class LiveCheck:
                 f"the model: {name} of {exporter.name} is {sample.value:g}, no {role.unit}"
                 for sample in samples
                 if (role := ROLES[name := sample.labels["role"]])
-                and not role.is_believable(sample.value)
+                and not is_believable(role, sample.value)
             ]
 
     def _check_samples(self, prometheus: Prometheus) -> None:

@@ -9,15 +9,16 @@ import pytest
 from actions.catalog.registry import CATALOG
 from models.features.signals import ROLES
 from receiver.evidence.range_queries import latest_query, past_queries, peers_query
+from receiver.evidence.roles.believable import is_believable
 from receiver.evidence.roles.exporter import Exporter
 from receiver.evidence.roles.loader import InvalidRolesError
 from receiver.evidence.roles.loader import load as load_roles
 from receiver.evidence.roles.node_exporter import NODE_EXPORTER
 from receiver.evidence.roles.promql import LATEST, of_instance, query
-from tests.evidence.test_promql import OTHER, TARGET, check, host, of, series
+from tests.evidence.roles.test_promql import OTHER, TARGET, check, host, of, series
 from tests.evidence.test_target_series import evaluate, make_resolver
 
-_SHIPPED = Path(__file__).parents[2] / "roles.d"
+_SHIPPED = Path(__file__).parents[3] / "roles.d"
 _EXPORTERS = {exporter.name: exporter for exporter in load_roles(_SHIPPED)}
 _DISK = {"device": "nvme0n1"}
 # What each exporter shows, 5 s apart, of a host of which a quarter of the CPU is busy.
@@ -205,8 +206,8 @@ def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
 def test_percent_is_no_ratio_and_no_bytes() -> None:
     """An exporter's values in another unit are left out of the evidence."""
     for name in ("cpu_busy", "memory_used_effective", "filesystem_used"):
-        assert not ROLES[name].is_believable(47.0)
-    assert ROLES["cpu_busy"].is_believable(0.47)
+        assert not is_believable(ROLES[name], 47.0)
+    assert is_believable(ROLES["cpu_busy"], 0.47)
 
 
 def test_an_exporter_without_any_of_the_roles_is_said() -> None:
