@@ -1,12 +1,14 @@
 """The audit log: who did what, in a chain of records that reveals every later change."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, func, select
 
 from actions.audit.chain import (
     GENESIS,
@@ -18,6 +20,7 @@ from actions.audit.chain import (
     hash_of,
 )
 from actions.canonical_json import canonical
+from actions.driver import run
 from actions.tables import audit, audit_head
 
 __all__ = [
@@ -68,17 +71,44 @@ class Event:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-# Built once, as an act appends a dozen times.
 _LOCK_HEAD = select(audit_head.c.seq, audit_head.c.hash).with_for_update()
-_ADD = insert(audit)
-_MOVE_HEAD = update(audit_head).values(seq=bindparam("to_seq"), hash=bindparam("to_hash"))
+# Both in one round trip, as an act appends a dozen times.
+_ADD_POSTGRESQL = """
+WITH moved AS (
+  UPDATE audit_head SET seq = %(to_seq)s, hash = %(to_hash)s
+  WHERE seq = %(from_seq)s AND hash = %(from_hash)s RETURNING seq
+)
+INSERT INTO audit (seq, at, actor, event, run_id, detail, previous, hash)
+SELECT added.* FROM moved, json_to_recordset(%(rows)s) AS added (
+  seq bigint, at float8, actor text, event text, run_id text, detail text, previous text, hash text
+)
+"""
+_MOVE_SQLITE = """
+UPDATE audit_head SET seq = :to_seq, hash = :to_hash WHERE seq = :from_seq AND hash = :from_hash
+"""
+_ADD_SQLITE = """
+INSERT INTO audit (seq, at, actor, event, run_id, detail, previous, hash)
+VALUES (:seq, :at, :actor, :event, :run_id, :detail, :previous, :hash)
+"""
+# The head as this process last knew it, by database; another one may have moved it since.
+_HEADS: WeakKeyDictionary[Engine, Checkpoint] = WeakKeyDictionary()
 
 
 def append(connection: Connection, now: float, *events: Event) -> None:
     """Add records inside the caller's transaction, so that no change lands without its record."""
     if not events:
         return
-    head = connection.execute(_LOCK_HEAD).one()
+    known = _HEADS.get(connection.engine)
+    if known is None or not _append_to(connection, known, now, events):
+        row = connection.execute(_LOCK_HEAD).one()
+        if not _append_to(connection, Checkpoint(row.seq, row.hash), now, events):
+            raise LookupError("the head of the audit moved while it was locked")
+
+
+def _append_to(
+    connection: Connection, head: Checkpoint, now: float, events: Sequence[Event]
+) -> bool:
+    """Add the records after this head. Returns False, and adds none, if it is not the head."""
     seq, previous, rows = head.seq, head.hash, []
     for event in events:
         seq += 1
@@ -94,8 +124,23 @@ def append(connection: Connection, now: float, *events: Event) -> None:
         }
         previous = hash_of(row)
         rows.append(row | {"hash": previous})
-    connection.execute(_ADD, rows)
-    connection.execute(_MOVE_HEAD, {"to_seq": seq, "to_hash": previous})
+    if not _store(connection, head, Checkpoint(seq, previous), rows):
+        return False
+    # After a rollback the next append finds that this is not the head.
+    _HEADS[connection.engine] = Checkpoint(seq, previous)
+    return True
+
+
+def _store(connection: Connection, head: Checkpoint, to: Checkpoint, rows: Sequence[Row]) -> bool:
+    moved = {"from_seq": head.seq, "from_hash": head.hash, "to_seq": to.seq, "to_hash": to.hash}
+    if connection.dialect.name == "postgresql":
+        added = run(connection, _ADD_POSTGRESQL, {**moved, "rows": json.dumps(rows)})
+        return bool(added.rowcount)
+    if run(connection, _MOVE_SQLITE, moved).rowcount != 1:
+        return False
+    for row in rows:
+        run(connection, _ADD_SQLITE, row)
+    return True
 
 
 def verify(connection: Connection, heads: Mapping[int, str] | None = None) -> Verification:

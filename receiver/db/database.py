@@ -56,16 +56,17 @@ class Database:
     _turn: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @contextmanager
-    def write(self, *, synced: bool = True) -> Iterator[Connection]:
+    def write(self, *, synced: bool = True, first: str | None = None) -> Iterator[Connection]:
         """A transaction that holds the write lock from its first statement on.
 
         One that is not `synced` waits for no disk: until the next one that is, a loss of power may
-        undo it, but no crash of this process.
+        undo it, but no crash of this process. On PostgreSQL the query `first` is sent with the
+        lock; its row is `info["first"]` of the connection.
         """
         with (
             self._note_failure(),
             self._wait_for_turn(),
-            self.engine.connect().execution_options(synced=synced) as connection,
+            self.engine.connect().execution_options(synced=synced, first=first) as connection,
             connection.begin(),
         ):
             yield connection
@@ -73,14 +74,22 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent snapshot; never waits for a writer."""
-        options: dict[str, Any] = {"snapshot": True}
-        if self.engine.dialect.name == "postgresql":
-            # At the default level each statement would see later commits.
-            options["isolation_level"] = "REPEATABLE READ"
-        with self._note_failure(), self.engine.connect().execution_options(**options) as connection:
+        with (
+            self._note_failure(),
+            self.engine.connect().execution_options(snapshot=True) as connection,
+        ):
             yield connection
             # After a rollback the driver would prepare all statements again.
             connection.commit()
+
+    @contextmanager
+    def ask(self) -> Iterator[Connection]:
+        """As `read`, but each query is by itself: a snapshot takes two more round trips."""
+        with (
+            self._note_failure(),
+            self.engine.connect().execution_options(alone=True) as connection,
+        ):
+            yield connection
 
     @contextmanager
     def _wait_for_turn(self) -> Iterator[None]:
@@ -115,7 +124,7 @@ class Database:
         if self.failing:
             self.check_writable()
             self.failing = False
-        with self.read() as connection:
+        with self.ask() as connection:
             connection.exec_driver_sql("SELECT 1")
 
     def check_writable(self) -> None:

@@ -12,6 +12,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from actions.driver import run
+
 BUSY_TIMEOUT_S = 10
 # After a storm the write-ahead log is truncated to 16 MiB.
 _PRAGMAS = (
@@ -31,6 +33,7 @@ _POSTGRESQL = {
     "tcp_user_timeout": 8000,
     "options": "-c idle_in_transaction_session_timeout=5s -c lock_timeout=10s",
 }
+_PREPARED_MAX = 1000
 # A connection that was unused for so long is tried before it is used again.
 _TRIED_AFTER_S = 1.0
 
@@ -48,24 +51,30 @@ def sqlite_engine(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
+        if is_alone(connection):
+            return
         if _is_snapshot(connection):
-            connection.exec_driver_sql("BEGIN")
+            run(connection, "BEGIN")
             return
         # https://www.sqlite.org/pragma.html#pragma_synchronous
         level = "FULL" if _is_synced(connection) else "NORMAL"
-        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if connection.info.get("synchronous") != level:
+            run(connection, f"PRAGMA synchronous={level}")
+            connection.info["synchronous"] = level
+        run(connection, "BEGIN IMMEDIATE")
 
     return engine
 
 
 def postgresql_engine(url: URL, use: str) -> Engine:
     """An engine whose write transactions take the advisory lock of `use`."""
-    lock = f"SELECT pg_advisory_xact_lock({_LOCKS[use]})"
+    write = f"BEGIN; SELECT pg_advisory_xact_lock({_LOCKS[use]})"
     # https://www.postgresql.org/docs/current/wal-async-commit.html
-    unsynced = f"{lock}, set_config('synchronous_commit', 'off', true)"
+    unsynced = f"{write}, set_config('synchronous_commit', 'off', true)"
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
+        # The driver begins no transaction: it would send that by itself.
+        isolation_level="AUTOCOMMIT",
         # No overflow: under load, a connection was made for every third transaction.
         pool_size=15,
         max_overflow=0,
@@ -74,14 +83,25 @@ def postgresql_engine(url: URL, use: str) -> Engine:
     )
     _try_idle_connections(engine)
 
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: object) -> None:
+        # An act alone runs more statements than the driver keeps prepared.
+        connection.prepared_max = _PREPARED_MAX
+
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        driver: Any = connection.connection.driver_connection
-        # The driver begins with its first statement. Otherwise the server's default counts, as of
-        # one that is made read-only: SQLAlchemy's own option would set "read write" in its place.
-        driver.read_only = True if _is_snapshot(connection) else None
-        if not _is_snapshot(connection):
-            connection.exec_driver_sql(lock if _is_synced(connection) else unsynced)
+        if is_alone(connection):
+            return
+        if _is_snapshot(connection):
+            # At the default level each statement would see later commits.
+            run(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            return
+        first = connection.get_execution_options().get("first")
+        sent = write if _is_synced(connection) else unsynced
+        # PostgreSQL prepares no several statements in one.
+        cursor = run(connection, f"{sent}; {first}" if first else sent, prepare=False)
+        if first:
+            connection.info["first"] = cursor.set_result(-1).fetchone()
 
     return engine
 
@@ -105,6 +125,11 @@ def _try_idle_connections(engine: Engine) -> None:
         except Error as error:
             # All others are as old as the server's restart.
             raise InvalidatePoolError from error
+
+
+def is_alone(connection: Connection) -> bool:
+    """Whether each statement is a transaction of its own."""
+    return bool(connection.get_execution_options().get("alone", False))
 
 
 def _is_snapshot(connection: Connection) -> bool:

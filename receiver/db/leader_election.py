@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
-from sqlalchemy import Connection, Float, Row, cast, func, select, update
+from sqlalchemy import Connection, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from receiver.db.database import Database
@@ -118,8 +118,8 @@ class LeaseElector:
     @contextmanager
     def write(self, *, synced: bool = True) -> Iterator[Connection]:
         """A write transaction of the leader. Raises NotLeadingError."""
-        with self.database.write(synced=synced) as connection:
-            row = _lease(connection)
+        with self.database.write(synced=synced, first=_LEASE) as connection:
+            row = _Lease(*connection.info["first"])
             if (row.holder, row.term) != (self.name, self._term) or row.now > row.until:
                 raise NotLeadingError
             yield connection
@@ -145,8 +145,8 @@ class LeaseElector:
 
     def _acquire(self) -> bool:
         """Take or renew the lease. Returns False while another receiver holds it."""
-        with self.database.write() as connection:
-            row = _lease(connection)
+        with self.database.write(first=_LEASE) as connection:
+            row = _Lease(*connection.info["first"])
             expired = row.now > row.until
             if not expired and row.holder != self.name:
                 return False
@@ -201,14 +201,16 @@ def _now() -> float:
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
-_NOW = cast(func.extract("epoch", func.clock_timestamp()), Float)
-# Built once, as each transaction of the leader asks.
-_LEASE = select(leadership, _NOW.label("now"))
+# Asked for with the lock, as each transaction of the leader needs it; `now` is the time of the
+# database, which all receivers share.
+_LEASE = "SELECT holder, term, until, extract(epoch FROM clock_timestamp())::float8 FROM leadership"
 
 
-def _lease(connection: Connection) -> Row[Any]:
-    """The lease, and as `now` the database's time, which all receivers share, in epoch seconds."""
-    return connection.execute(_LEASE).one()
+class _Lease(NamedTuple):
+    holder: str | None
+    term: int
+    until: float
+    now: float
 
 
 def make_leadership(state: Database) -> Leadership:

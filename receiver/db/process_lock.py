@@ -37,7 +37,7 @@ def export_lock(database: Database) -> Iterator[None]:
             raise AlreadyExportingError(_BUSY) from None
         return
     # The session holds the lock outside a transaction, because PostgreSQL ends idle transactions.
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with database.engine.connect().execution_options(alone=True) as connection:
         acquired = connection.exec_driver_sql(
             f"SELECT pg_try_advisory_lock({_EXPORT})"
         ).scalar_one()

@@ -73,7 +73,7 @@ class Notifier:
     def on_idle(self) -> None:
         """Send due messages, and at most every 5 minutes a summary of those held back."""
         now = self.clock()
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             due = outbox.due(connection, now, _BATCH)
             sent = outbox.sent_keys(connection, now - _DEDUPLICATE_S) if due else set()
             # All that is held may be a long read: it is made when the summary is due.

@@ -42,7 +42,7 @@ class TargetFinder:
             _log.exception("targets_find_failed")
 
     def _find(self, now: float) -> None:
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             waiting = store.waiting_without_target(connection, now - _SINCE_S, _AT_ONCE)
         runs = [run for run in waiting if run.id not in self._sought]
         targets = zip(runs, self.pool.map(self.find, runs), strict=True)

@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
+from actions.driver import run
 from actions.refusal import RETRY_AFTER_S
 from receiver.webhook.payload import Alert
 
@@ -118,8 +119,7 @@ class Episode:
 def by_keys(connection: Connection, keys: Sequence[str]) -> dict[str, Episode]:
     """Episodes by key, without keys that have none."""
     query = _select(connection.dialect.name, episodes, "key")
-    rows = connection.exec_driver_sql(query, (_json(keys),)).mappings()
-    return {row["key"]: Episode(**row) for row in rows}
+    return {episode.key: episode for episode in _episodes(connection, query, keys)}
 
 
 def save(connection: Connection, changed: Sequence[Episode], opened: Sequence[QueuedAlert]) -> None:
@@ -127,10 +127,10 @@ def save(connection: Connection, changed: Sequence[Episode], opened: Sequence[Qu
     dialect, names = connection.dialect.name, episodes.c.keys()
     for episode_chunk in _chunks(changed):
         rows = [[getattr(episode, name) for name in names] for episode in episode_chunk]
-        connection.exec_driver_sql(_upsert(dialect, episodes, "key"), (_json(rows),))
+        run(connection, _upsert(dialect, episodes, "key"), (_json(rows),))
     for alert_chunk in _chunks(opened):
         rows = [_row(alert) for alert in alert_chunk]
-        connection.exec_driver_sql(_insert(dialect, received), (_json(rows),))
+        run(connection, _insert(dialect, received), (_json(rows),))
 
 
 # Every delivery runs these statements, so each is built once and takes all rows as one JSON
@@ -189,15 +189,14 @@ def end_runs(connection: Connection, ended: Sequence[RunEnded]) -> None:
 def by_runs(connection: Connection, run_ids: Sequence[str]) -> dict[str, Episode]:
     """Episodes by the id of their run."""
     query = _select(connection.dialect.name, episodes, "run_id")
-    rows = connection.exec_driver_sql(query, (_json(run_ids),)).mappings()
-    return {row["run_id"]: Episode(**row) for row in rows}
+    return {episode.run_id: episode for episode in _episodes(connection, query, run_ids)}
 
 
 def resolved(connection: Connection, run_ids: Sequence[str]) -> frozenset[str]:
     """The runs among these whose alerts are resolved."""
     by_run = _select(connection.dialect.name, episodes, "run_id")
     query = f"{by_run} AND resolved_at IS NOT NULL"
-    return frozenset(row.run_id for row in connection.exec_driver_sql(query, (_json(run_ids),)))
+    return frozenset(episode.run_id for episode in _episodes(connection, query, run_ids))
 
 
 def runs_without_end(connection: Connection, limit: int) -> Sequence[str]:
@@ -257,6 +256,13 @@ def remove(connection: Connection, ids: Sequence[str]) -> None:
     """Remove alerts that have a run now."""
     for chunk in _chunks(ids):
         connection.execute(delete(received).where(received.c.id.in_(chunk)))
+
+
+def _episodes(connection: Connection, query: str, values: Sequence[str]) -> Iterator[Episode]:
+    """The rows of a query by `_select`."""
+    names = episodes.c.keys()
+    for row in run(connection, query, (_json(values),)):
+        yield Episode(**dict(zip(names, row, strict=True)))
 
 
 def _chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:

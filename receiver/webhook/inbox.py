@@ -206,16 +206,16 @@ class Inbox:
 
     def queued_alert(self, run_id: str) -> QueuedAlert | None:
         """The alert that will become this run."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return episodes.queued_alert(connection, run_id)
 
     def still_queued(self, ids: Sequence[str]) -> frozenset[str]:
         """The ids among these whose alerts have no run yet."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return episodes.still_queued(connection, ids)
 
     def count_queued(self) -> int:
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return episodes.count_queued(connection)
 
     def remove(self, ids: Sequence[str]) -> None:
@@ -229,20 +229,20 @@ class Inbox:
 
     def episodes_of(self, run_ids: Sequence[str]) -> Mapping[str, Episode]:
         """Episodes by the id of their run."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return episodes.by_runs(connection, run_ids)
 
     def episodes_by_key(self, keys: Sequence[str]) -> Mapping[str, Episode]:
         """Episodes by the key of their alert."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return episodes.by_keys(connection, keys)
 
     def resolved(self, run_ids: Sequence[str]) -> frozenset[str]:
         """The runs among these whose alerts are resolved."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return episodes.resolved(connection, run_ids)
 
     def runs_without_end(self, limit: int = 1000) -> Sequence[str]:
         """Runs whose end is not recorded here, oldest first."""
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             return episodes.runs_without_end(connection, limit)

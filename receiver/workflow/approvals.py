@@ -129,7 +129,7 @@ class Approvals:
             _logger.exception("approved_runs_not_continued")
 
     def _release(self) -> int:
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             run_ids = connection.scalars(_APPROVED).all()
             if run_ids and kill_switch.read_paused(connection, HOME) is not False:
                 return 0

@@ -169,7 +169,7 @@ class DecisionWriter:
 
     def _with_times(self, plan: StoredPlan) -> StoredPlan:
         """The plan, with how long its step took before, which a person is told."""
-        with self.lifecycle.database.read() as connection:
+        with self.lifecycle.database.ask() as connection:
             times = stats.recovery_times(connection, plan.playbook, plan.action)
         if not times:
             return plan

@@ -206,7 +206,7 @@ class Dispatcher:
         while batch and not self._stopping and together.age_s <= _SNAPSHOT_LASTS_S:
             if not self._decide_all(batch, together):
                 return
-            with self.database.read() as connection:
+            with self.database.ask() as connection:
                 batch = pending.in_lane(
                     connection,
                     batch[0].lane,

@@ -244,6 +244,6 @@ class Lifecycle:
         return moved
 
     def recorded_steps(self, run: Run) -> Mapping[StepKey, Intent]:
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             steps = ledger.intents_by_run(connection, [run.id]).get(run.id, ())
         return {step.step: step for step in steps}

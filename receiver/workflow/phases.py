@@ -40,7 +40,7 @@ class PhaseRunner:
         """Run one phase. A phase that raises is run again later; its last failure ends the run."""
         # A second copy of a phase waits here, then finds that its run has another phase.
         with self._locks[hash(phase.run_id) % len(self._locks)]:
-            with self.database.read() as connection:
+            with self.database.ask() as connection:
                 run = store.get_at_work(connection, phase.run_id)
             if run is not None and run.phase == phase.id:
                 with bound_contextvars(run=run.id):
@@ -77,7 +77,7 @@ class PhaseRunner:
         DBOS itself recovers the phases that it still has.
         """
         now = self.clock()
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             overdue = store.with_overdue_phase(connection, before=now - _LOST_AFTER_S)
         for run in overdue:
             phase = Phase.first(run.id, Phase.parse(run.phase or "").kind, now)

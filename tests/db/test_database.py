@@ -4,7 +4,9 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import InternalError
 
 from receiver.db.database import Database, database
 
@@ -56,3 +58,30 @@ def test_postgresql_syncs_alike(empty: Database) -> None:
             return str(connection.exec_driver_sql("SHOW synchronous_commit").scalar_one())
 
     assert [setting(synced=synced) for synced in (True, False, True)] == ["on", "off", "on"]
+
+
+@pytest.mark.parametrize("kind", ["state", "shared"])
+def test_only_a_snapshot_hides_what_others_commit(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    """All that one reads is of one moment; who asks by itself gets what is there by then."""
+    records: Database = request.getfixturevalue(kind)
+    count = text("SELECT count(*) FROM followers")
+    seen = {}
+    for name, reading in (("read", records.read), ("ask", records.ask)):
+        with reading() as connection:
+            before = connection.scalar(count)
+            with records.write() as other:
+                other.execute(
+                    text("INSERT INTO followers (name, seq) VALUES (:name, 1)"), {"name": name}
+                )
+            seen[name] = (connection.scalar(count) or 0) - (before or 0)
+    assert seen == {"read": 0, "ask": 1}
+
+
+def test_a_snapshot_refuses_to_write(shared: Database) -> None:
+    """PostgreSQL itself keeps a reader from changing what others rely on."""
+    with pytest.raises(InternalError, match="read-only"), shared.read() as connection:
+        connection.execute(text("DELETE FROM followers"))
+    with shared.write() as connection:
+        connection.execute(text("DELETE FROM followers"))

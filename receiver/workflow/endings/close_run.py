@@ -78,7 +78,7 @@ class RunCloser:
         run_ids = self.inbox.runs_without_end()
         # Reads the inbox first, so that an alert that leaves it in between is found among the runs.
         queued = self.inbox.still_queued(run_ids)
-        with self.database.read() as connection:
+        with self.database.ask() as connection:
             runs = store.by_ids(connection, run_ids)
         for run_id in run_ids:
             run = runs.get(run_id)

@@ -41,7 +41,7 @@ class DebtRunner:
     def run_once(self) -> None:
         """Try each debt that is due. A failure is logged, and the next call tries again."""
         try:
-            with self.database.read() as connection:
+            with self.database.ask() as connection:
                 due = debts.list_due(connection, self.rollback.step_runner.executor.clock())
         except SQLAlchemyError as error:
             _logger.warning("debts_unreadable", error=type(error).__name__)

@@ -1,5 +1,6 @@
 """The audit chain, and what it notices."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from actions.audit.chain import Verification
 from actions.audit.log import Event
 from actions.tables import audit as table
 from actions.tables import audit_head
-from receiver.db.database import Database
+from receiver.db.database import Database, database
 from tests.actions.audit.audit_fixtures import unguarded
 
 
@@ -37,6 +38,38 @@ def test_an_untouched_chain_holds(chain: Database) -> None:
 def test_an_empty_chain_holds(state: Database) -> None:
     """A new installation has nothing to hide."""
     assert _verified(state).ok
+
+
+def _append(state: Database, comment: str) -> None:
+    with state.write() as connection:
+        event = Event(actor="alice", event="paused", detail={"comment": comment})
+        log.append(connection, 200.5, event, event)
+
+
+def _two_processes_append(one: Database) -> None:
+    # The second has what another process has: its own engine.
+    url = one.engine.url.render_as_string(hide_password=False)
+    other = database(url)
+    for state in (one, other, one, one, other):
+        _append(state, "in turn")
+    with suppress(RuntimeError), one.write() as connection:
+        log.append(connection, 300.5, Event(actor="alice", event="resumed"))
+        raise RuntimeError
+    _append(one, "after a change that was rolled back")
+    other.engine.dispose()
+
+
+def test_processes_that_append_in_turn_make_one_chain(state: Database) -> None:
+    """Each follows the last record on disk, not the last that it wrote itself or tried to."""
+    _two_processes_append(state)
+    assert _verified(state) == Verification(ok=True, records=12, first_bad=None)
+
+
+def test_replicas_that_append_in_turn_make_one_chain(shared: Database) -> None:
+    """The same on PostgreSQL, which several receivers share."""
+    before = _verified(shared).records
+    _two_processes_append(shared)
+    assert _verified(shared) == Verification(ok=True, records=before + 12, first_bad=None)
 
 
 @pytest.mark.parametrize(
