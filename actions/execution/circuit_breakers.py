@@ -9,18 +9,21 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, bindparam, select
 
+from actions.driver import Statement
 from actions.execution.records import Breaker
 from actions.place import Place
 from actions.tables import breakers, insert_into, is_at_given
 
 FAILURES = 3
-_READ = select(breakers).where(is_at_given(breakers), breakers.c.playbook == bindparam("playbook"))
+_READ = Statement(
+    select(breakers).where(is_at_given(breakers), breakers.c.playbook == bindparam("playbook"))
+)
 
 
 def read_breaker(connection: Connection, place: Place, playbook: str) -> Breaker:
     """A playbook's breaker; closed for a playbook that never failed there."""
     key = {**vars(place), "playbook": playbook}
-    row = connection.execute(_READ, key).mappings().one_or_none()
+    row = _READ.row(connection, key)
     return Breaker(**vars(place), playbook=playbook) if row is None else Breaker(**row)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Row,
+    RowMapping,
     and_,
     bindparam,
     case,
@@ -15,9 +15,9 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.sql.dml import ReturningInsert
 
 from actions.base import Outcome, StepResult
+from actions.driver import Statement
 from actions.execution import (
     circuit_breakers,
     disruption_budget,
@@ -33,8 +33,10 @@ from actions.reasons import Reason
 from actions.refusal import Refusal
 from actions.tables import claims, insert_for, intents, is_at, is_at_given
 
-_ON = select(claims).where(
-    is_at_given(claims), claims.c.target.in_(bindparam("targets", expanding=True))
+_ON = Statement(
+    select(claims).where(
+        is_at_given(claims), claims.c.target.in_(bindparam("targets", expanding=True))
+    )
 )
 
 
@@ -42,8 +44,8 @@ def claims_on(connection: Connection, place: Place, *targets: str) -> Mapping[st
     """Claims by target, without targets that were never claimed."""
     if not targets:
         return {}
-    rows = connection.execute(_ON, {**vars(place), "targets": targets})
-    return {row.target: _claim(row) for row in rows}
+    rows = _ON.rows(connection, {**vars(place), "targets": [*targets]})
+    return {row["target"]: _claim(row) for row in rows}
 
 
 def acquire(connection: Connection, request: ClaimRequest, now: float) -> int | Refusal:
@@ -127,11 +129,12 @@ def _upsert(connection: Connection, request: ClaimRequest, now: float) -> int | 
         "cooldown_until": now + request.cooldown_s,
         "held": True,
     }
-    return connection.execute(_taking(connection.dialect.name), row).scalar_one_or_none()
+    taken = _taking(connection.dialect.name).row(connection, row)
+    return None if taken is None else int(taken["fence"])
 
 
 @cache
-def _taking(dialect: str) -> ReturningInsert[int]:
+def _taking(dialect: str) -> Statement:
     statement = insert_for(dialect, claims)
     given = statement.excluded
     own = claims.c.run_id == given.run_id
@@ -141,11 +144,13 @@ def _taking(dialect: str) -> ReturningInsert[int]:
     )
     same = {name: given[name] for name in ("run_id", "claimed_at", "held")}
     free = and_(claims.c.held.is_(False), claims.c.cooldown_until <= given.claimed_at)
-    return statement.on_conflict_do_update(
-        index_elements=claims.primary_key.columns,
-        set_=same | {"fence": claims.c.fence + 1, "cooldown_until": longer},
-        where=or_(own, free),
-    ).returning(claims.c.fence)
+    return Statement(
+        statement.on_conflict_do_update(
+            index_elements=claims.primary_key.columns,
+            set_=same | {"fence": claims.c.fence + 1, "cooldown_until": longer},
+            where=or_(own, free),
+        ).returning(claims.c.fence)
+    )
 
 
 def why_lost(connection: Connection, intent: Intent, *, reverses: bool = False) -> Refusal | None:
@@ -174,33 +179,41 @@ def _why_paused(
     return rules.require_not_paused(paused=paused)
 
 
-_RELEASE = (update(claims).where(claims.c.run_id.in_(bindparam("run_ids", expanding=True)))).values(
-    held=False
+_RELEASE = Statement(
+    update(claims)
+    .where(claims.c.run_id.in_(bindparam("run_ids", expanding=True)))
+    .values(held=False)
 )
 
 
 def release(connection: Connection, *run_ids: str) -> None:
     """End the claims of the runs; their cooldowns continue."""
     if run_ids:
-        connection.execute(_RELEASE, {"run_ids": run_ids})
+        _RELEASE.count(connection, {"run_ids": [*run_ids]})
         disruption_budget.release(connection, *run_ids)
+
+
+_RAN = select(intents.c.target).where(
+    intents.c.run_id == bindparam("of"),
+    # What needs no claim changes nothing.
+    intents.c.fence > 0,
+    intents.c.outcome.is_distinct_from(Outcome.FAILED),
+    intents.c.result.is_distinct_from(StepResult.NEVER_RAN),
+)
+_END_IDLE = Statement(
+    update(claims)
+    .where(
+        claims.c.run_id == bindparam("of"),
+        claims.c.cooldown_until > bindparam("now"),
+        claims.c.target.not_in(_RAN),
+    )
+    .values(cooldown_until=bindparam("now"))
+)
 
 
 def forget_unsent(connection: Connection, run_id: str, now: float) -> None:
     """A run uses up no attempt and no cooldown by steps that never ran, or were never sent."""
-    ran = select(intents.c.target).where(
-        intents.c.run_id == run_id,
-        # What needs no claim changes nothing.
-        intents.c.fence > 0,
-        intents.c.outcome.is_distinct_from(Outcome.FAILED),
-        intents.c.result.is_distinct_from(StepResult.NEVER_RAN),
-    )
-    idle = (
-        claims.c.run_id == run_id,
-        claims.c.cooldown_until > now,
-        claims.c.target.not_in(ran),
-    )
-    connection.execute(update(claims).where(*idle).values(cooldown_until=now))
+    _END_IDLE.count(connection, {"of": run_id, "now": now})
     rate_limits.forget_unrecorded(connection, run_id)
 
 
@@ -226,7 +239,7 @@ def list_active(
     for name, value in vars(within).items():
         if value:
             query = query.where(claims.c[name] == value)
-    return [_claim(row) for row in connection.execute(query)]
+    return [_claim(row) for row in connection.execute(query).mappings()]
 
 
 def clear_cooldown(connection: Connection, place: Place, target: str, now: float) -> bool:
@@ -240,12 +253,12 @@ def clear_cooldown(connection: Connection, place: Place, target: str, now: float
     return connection.execute(statement.values(cooldown_until=now)).rowcount == 1
 
 
-def _claim(row: Row[Any]) -> Claim:
+def _claim(row: Mapping[str, Any] | RowMapping) -> Claim:
     return Claim(
-        place=Place(row.account, row.region),
-        target=row.target,
-        run_id=row.run_id,
-        fence=row.fence,
-        cooldown_until=row.cooldown_until,
-        held=row.held,
+        place=Place(row["account"], row["region"]),
+        target=row["target"],
+        run_id=row["run_id"],
+        fence=row["fence"],
+        cooldown_until=row["cooldown_until"],
+        held=row["held"],
     )

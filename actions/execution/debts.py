@@ -9,9 +9,20 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    and_,
+    bindparam,
+    delete,
+    func,
+    select,
+    update,
+)
 
 from actions.audit import log
+from actions.driver import Statement
 from actions.execution.ledger import Intent
 from actions.step_key import StepKey
 from actions.tables import debts, insert_into, intents
@@ -96,10 +107,15 @@ def list_due(connection: Connection, now: float) -> Sequence[Debt]:
     return [_debt(row) for row in connection.execute(query).mappings()]
 
 
+# Built once, as each run that ends runs it.
+_OF_RUNS = debts.c.run_id.in_(bindparam("run_ids", expanding=True))
+_RELEASE = Statement(update(debts).where(_OF_RUNS))
+_BY_RUNS = Statement(select(debts).where(_OF_RUNS))
+
+
 def release(connection: Connection, run_ids: Sequence[str], now: float, next_at: float) -> None:
     """The runs end: their debts are due from `next_at` on."""
-    values = {"ended_at": now, "next_at": next_at}
-    connection.execute(update(debts).where(debts.c.run_id.in_(run_ids)).values(values))
+    _RELEASE.count(connection, {"run_ids": [*run_ids], "ended_at": now, "next_at": next_at})
 
 
 def postpone(connection: Connection, debt: Debt, tried: Debt, now: float) -> None:
@@ -130,8 +146,7 @@ def stop(
 
     What the actions `leases` lent is left as it is, too, but stays owed: nobody else would know.
     """
-    of_runs = select(debts).where(debts.c.run_id.in_(run_ids))
-    for debt in map(_debt, connection.execute(of_runs).mappings().all()):
+    for debt in map(_debt, _BY_RUNS.rows(connection, {"run_ids": [*run_ids]})):
         if debt.action in leases:
             kept = replace(debt, problem=_STOPPED, needs_person=True, next_at=None)
             postpone(connection, debt, kept, now)
@@ -161,13 +176,19 @@ def count(connection: Connection, now: float) -> DebtCount:
     return DebtCount(by_state=by_state, oldest_s=max(0.0, now - oldest))
 
 
+_LENT = Statement(
+    select(debts.c.run_id, intents.c.before)
+    .join(intents, and_(intents.c.run_id == debts.c.run_id, intents.c.step == debts.c.step))
+    .where(_OF_RUNS)
+)
+
+
 def processes_lent(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, frozenset[str]]:
     """The processes of Auto Scaling that each run keeps suspended at present."""
-    of_step = and_(intents.c.run_id == debts.c.run_id, intents.c.step == debts.c.step)
-    query = select(debts.c.run_id, intents.c.before).join(intents, of_step)
     lent: dict[str, frozenset[str]] = {}
-    for run_id, before in connection.execute(query.where(debts.c.run_id.in_(run_ids))):
-        lent[run_id] = lent.get(run_id, frozenset()) | {*(before or {}).get("processes", ())}
+    for row in _LENT.rows(connection, {"run_ids": [*run_ids]}):
+        processes = (row["before"] or {}).get("processes", ())
+        lent[row["run_id"]] = lent.get(row["run_id"], frozenset()) | {*processes}
     return lent
 
 
@@ -186,5 +207,5 @@ def _record(connection: Connection, debt: Debt, event: str, now: float, **more: 
     )
 
 
-def _debt(row: RowMapping) -> Debt:
+def _debt(row: Mapping[str, Any] | RowMapping) -> Debt:
     return Debt(**row)

@@ -10,6 +10,7 @@ from actions.aws.client_set import Aws
 from actions.aws.groups import Group, read_group
 from actions.aws.instances import Instance, read_standalone
 from actions.aws.target_errors import NotActionableError
+from actions.driver import Statement
 from actions.execution.records import Bounds, Scope, share
 from actions.place import Place
 from actions.tables import is_at_given, reservations
@@ -101,8 +102,10 @@ def _scope(
     return Scope(name=name, members=members, out=out, limit=limit, floor=floor)
 
 
-_OF_OTHERS = select(reservations.c.scope, reservations.c.target).where(
-    is_at_given(reservations), reservations.c.run_id != bindparam("run_id")
+_OF_OTHERS = Statement(
+    select(reservations.c.scope, reservations.c.target).where(
+        is_at_given(reservations), reservations.c.run_id != bindparam("run_id")
+    )
 )
 
 
@@ -111,24 +114,26 @@ def reserved_by_others(
 ) -> Mapping[str, frozenset[str]]:
     """Targets that other runs have reserved in the place, by scope, without empty scopes."""
     reserved: dict[str, set[str]] = {}
-    for scope, target in connection.execute(_OF_OTHERS, {**vars(place), "run_id": run_id}):
-        reserved.setdefault(scope, set()).add(target)
+    for row in _OF_OTHERS.rows(connection, {**vars(place), "run_id": run_id}):
+        reserved.setdefault(row["scope"], set()).add(row["target"])
     return {scope: frozenset(targets) for scope, targets in reserved.items()}
 
 
-_FORGET = delete(reservations).where(
-    reservations.c.run_id == bindparam("of"), reservations.c.target == bindparam("from")
+_FORGET = Statement(
+    delete(reservations).where(
+        reservations.c.run_id == bindparam("of"), reservations.c.target == bindparam("from")
+    )
 )
 _RESERVE = insert(reservations)
-_RELEASE = delete(reservations).where(
-    reservations.c.run_id.in_(bindparam("run_ids", expanding=True))
+_RELEASE = Statement(
+    delete(reservations).where(reservations.c.run_id.in_(bindparam("run_ids", expanding=True)))
 )
 
 
 def reserve(
     connection: Connection, place: Place, run_id: str, target: str, scopes: Sequence[str]
 ) -> None:
-    connection.execute(_FORGET, {"of": run_id, "from": target})
+    _FORGET.count(connection, {"of": run_id, "from": target})
     of_run = {**vars(place), "run_id": run_id, "target": target}
     rows = [{**of_run, "scope": scope} for scope in scopes]
     if rows:
@@ -136,4 +141,4 @@ def reserve(
 
 
 def release(connection: Connection, *run_ids: str) -> None:
-    connection.execute(_RELEASE, {"run_ids": run_ids})
+    _RELEASE.count(connection, {"run_ids": [*run_ids]})

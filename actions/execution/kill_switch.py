@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, bindparam, delete, exists, or_, select, update
 
 from actions.audit import log
+from actions.driver import Statement
 from actions.place import HOME, Place
 from actions.tables import insert_into, is_at, pauses, switch
 
@@ -27,8 +28,8 @@ class Switch:
 
 
 # Built once, as each step asks several times.
-_PAUSED = select(switch.c.paused)
-_LOCKED = _PAUSED.with_for_update()
+_PAUSED = Statement(select(switch.c.paused))
+_LOCKED = Statement(select(switch.c.paused).with_for_update())
 _STOPPED_AT = (
     exists()
     .where(
@@ -37,8 +38,8 @@ _STOPPED_AT = (
     )
     .label("stopped")
 )
-_STOPPED = select(_STOPPED_AT)
-_PAUSED_AT = select(switch.c.paused, _STOPPED_AT)
+_STOPPED = Statement(select(_STOPPED_AT))
+_PAUSED_AT = Statement(select(switch.c.paused, _STOPPED_AT))
 
 
 def read_switch(connection: Connection) -> Switch | None:
@@ -53,12 +54,12 @@ def read_paused(connection: Connection, place: Place, *, lock: bool = False) -> 
     `lock` keeps the row locked to the end of the transaction: claims are serialised by it.
     """
     if place != HOME and not lock:
-        row = connection.execute(_PAUSED_AT, vars(place)).one_or_none()
-        return None if row is None else row.paused or row.stopped
-    paused = connection.execute(_LOCKED if lock else _PAUSED).scalar_one_or_none()
-    if paused is not False or place == HOME:
-        return paused
-    return connection.execute(_STOPPED, vars(place)).scalar_one()
+        row = _PAUSED_AT.row(connection, vars(place))
+        return None if row is None else bool(row["paused"] or row["stopped"])
+    row = (_LOCKED if lock else _PAUSED).row(connection, {})
+    if row is None or row["paused"] or place == HOME:
+        return None if row is None else bool(row["paused"])
+    return bool(_STOPPED.rows(connection, vars(place))[0]["stopped"])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, insert, or_, select, u
 from actions.audit import log
 from actions.aws.causes import Cause, Failure
 from actions.base import CallResult, Outcome, StepResult
+from actions.driver import Statement
 from actions.execution import rate_limits
 from actions.place import HOME, Place
 from actions.step_key import StepKey, StepKind
@@ -85,19 +86,19 @@ _KEY = (
     intents.c.run_id == bindparam("of_run"),
     intents.c.step == bindparam("of_step", type_=intents.c.step.type),
 )
-_READ = select(intents).where(*_KEY)
-_BY_RUN = (
+_READ = Statement(select(intents).where(*_KEY))
+_BY_RUN = Statement(
     select(intents)
     .where(intents.c.run_id.in_(bindparam("run_ids", expanding=True)))
     .order_by(intents.c.step)
 )
-_ADD = insert(intents)
-_CHANGE = update(intents).where(*_KEY).returning(*intents.c)
+_ADD = Statement(insert(intents))
+_CHANGE = Statement(update(intents).where(*_KEY).returning(*intents.c))
 
 
 def read_intent(connection: Connection, run_id: str, step: StepKey) -> Intent | None:
     key = {"of_run": run_id, "of_step": step}
-    row = connection.execute(_READ, key).mappings().one_or_none()
+    row = _READ.row(connection, key)
     return None if row is None else _intent(row)
 
 
@@ -106,12 +107,12 @@ def intents_by_run(
 ) -> Mapping[str, Sequence[Intent]]:
     """Ordered steps by run id, without runs that have none."""
     by_run: dict[str, list[Intent]] = {}
-    for row in connection.execute(_BY_RUN, {"run_ids": [*run_ids]}).mappings():
+    for row in _BY_RUN.rows(connection, {"run_ids": [*run_ids]}):
         by_run.setdefault(row["run_id"], []).append(_intent(row))
     return by_run
 
 
-_DISPATCHED_TO = (
+_DISPATCHED_TO = Statement(
     select(intents)
     .where(
         is_at_given(intents),
@@ -128,8 +129,7 @@ def dispatched_to(
 ) -> Sequence[Intent]:
     """Acts on these targets that were sent to AWS since `since` and did not fail; latest first."""
     values = {**vars(place), "targets": [*targets], "since": since}
-    rows = connection.execute(_DISPATCHED_TO, values).mappings()
-    steps = map(_intent, rows)
+    steps = map(_intent, _DISPATCHED_TO.rows(connection, values))
     return [step for step in steps if step.step.kind is not StepKind.CAPTURE]
 
 
@@ -146,7 +146,7 @@ def sent_since(connection: Connection, since: float) -> Sequence[Intent]:
 def record(connection: Connection, *stages: Intent) -> None:
     """Store a new step in the last of these stages, with an audit record for each stage."""
     intent = stages[-1]
-    connection.execute(_ADD, vars(intent))
+    _ADD.count(connection, vars(intent))
     log.append(connection, intent.dispatched_at or intent.started_at, *map(_event, stages))
     _forget_attempt(connection, intent)
 
@@ -226,7 +226,7 @@ def _update(
 ) -> Intent:
     run_id, step = before.run_id, before.step
     changed = {"of_run": run_id, "of_step": step, **values}
-    row = connection.execute(_CHANGE, changed).mappings().one_or_none()
+    row = _CHANGE.row(connection, changed)
     if row is None:
         raise LookupError(f"the ledger has no intent for step {step.number} of run {run_id}")
     intent = _intent(row)
@@ -256,5 +256,5 @@ def _event(intent: Intent) -> log.Event:
     )
 
 
-def _intent(row: RowMapping) -> Intent:
+def _intent(row: Mapping[str, Any] | RowMapping) -> Intent:
     return _INTENT.validate_python(dict(row))

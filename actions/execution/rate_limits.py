@@ -18,8 +18,8 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
+from actions.driver import Statement
 from actions.execution.records import Attempts
 from actions.place import Place
 from actions.step_key import StepKey
@@ -38,11 +38,13 @@ def _since(column: Column[Any], moment: str) -> ScalarSelect[int]:
 
 
 # One statement for all four counts, because every step waits for it twice.
-_COUNTS = select(
-    _since(attempts.c.target, "hour").label("target_hour"),
-    _since(attempts.c.target, "day").label("target_day"),
-    _since(attempts.c.group_name, "hour").label("group_hour"),
-    _since(attempts.c.playbook, "hour").label("playbook_hour"),
+_COUNTS = Statement(
+    select(
+        _since(attempts.c.target, "hour").label("target_hour"),
+        _since(attempts.c.target, "day").label("target_day"),
+        _since(attempts.c.group_name, "hour").label("group_hour"),
+        _since(attempts.c.playbook, "hour").label("playbook_hour"),
+    )
 )
 
 
@@ -80,7 +82,7 @@ def count(connection: Connection, of: Counted, now: float) -> Attempts:
         "hour": now - HOUR_S,
         "day": now - DAY_S,
     }
-    return Attempts(**connection.execute(_COUNTS, values).mappings().one())
+    return Attempts(**_COUNTS.rows(connection, values)[0])
 
 
 def record(connection: Connection, attempt: Attempt) -> None:
@@ -94,12 +96,12 @@ def record(connection: Connection, attempt: Attempt) -> None:
         "at": attempt.at,
         **vars(attempt.place),
     }
-    connection.execute(_adding(connection.dialect.name), row)
+    _adding(connection.dialect.name).count(connection, row)
 
 
 @cache
-def _adding(dialect: str) -> sqlite.Insert | postgresql.Insert:
-    return insert_for(dialect, attempts).on_conflict_do_nothing()
+def _adding(dialect: str) -> Statement:
+    return Statement(insert_for(dialect, attempts).on_conflict_do_nothing())
 
 
 def forget(connection: Connection, run_id: str, step: StepKey) -> None:
@@ -108,16 +110,19 @@ def forget(connection: Connection, run_id: str, step: StepKey) -> None:
     connection.execute(delete(attempts).where(*key))
 
 
+_RECORDED = select(intents.c.step).where(intents.c.run_id == bindparam("of"))
+_FORGET_OTHERS = Statement(
+    delete(attempts).where(attempts.c.run_id == bindparam("of"), attempts.c.step.not_in(_RECORDED))
+)
+_OF_RUN = Statement(select(attempts.c.step).where(attempts.c.run_id == bindparam("of")))
+
+
 def forget_unrecorded(connection: Connection, run_id: str) -> None:
     """No longer count the run's steps of which the ledger has no record: nothing was sent."""
-    recorded = select(intents.c.step).where(intents.c.run_id == run_id)
-    key = (attempts.c.run_id == run_id, attempts.c.step.not_in(recorded))
-    connection.execute(delete(attempts).where(*key))
+    _FORGET_OTHERS.count(connection, {"of": run_id})
 
 
 def is_recorded(connection: Connection, run_id: str, step: StepKey | None = None) -> bool:
     """Whether the run's step, or with None any of its steps, was counted as an attempt."""
-    query = select(attempts.c.step).where(attempts.c.run_id == run_id)
-    if step is not None:
-        query = query.where(attempts.c.step == step)
-    return connection.execute(query.limit(1)).first() is not None
+    recorded = [row["step"] for row in _OF_RUN.rows(connection, {"of": run_id})]
+    return bool(recorded) if step is None else step in recorded

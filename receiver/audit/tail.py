@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from actions.driver import Statement
 from actions.tables import audit, audit_head
 from receiver.db.database import Database
 from receiver.db.tables import followers
@@ -24,8 +25,21 @@ _BATCH = 50
 # After this many records a tail stores its position, even without a matching event.
 _SKIPPED_MAX = 10_000
 _POSITION = select(followers.c.seq).where(followers.c.name == bindparam("name"))
+_STORED = Statement(_POSITION)
 # The last record, and the position; built once, as each tail asks once a second.
-_ENDS = select(audit_head.c.seq, _POSITION.scalar_subquery())
+_ENDS = Statement(
+    select(audit_head.c.seq.label("head"), _POSITION.scalar_subquery().label("position"))
+)
+_NEW = Statement(
+    select(audit)
+    .where(
+        audit.c.seq > bindparam("since"),
+        audit.c.seq <= bindparam("head"),
+        audit.c.event.in_(bindparam("events", expanding=True)),
+    )
+    .order_by(audit.c.seq)
+    .limit(_BATCH)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,14 +132,14 @@ class AuditTail:
 
     def _read(self) -> Sequence[Record]:
         """The next records. A new tail starts at the end: it does not pass on past records."""
-        with self.database.read() as connection:
-            head, position = connection.execute(_ENDS, {"name": self.name}).one()
+        with self.database.ask() as connection:
+            ends = _ENDS.rows(connection, {"name": self.name})[0]
+            head, position = ends["head"], ends["position"]
             since = max(head if position is None else position, self._read_to)
-            new = (audit.c.seq > since, audit.c.seq <= head, audit.c.event.in_(self.events))
-            query = select(audit).where(*new).order_by(audit.c.seq).limit(_BATCH)
-            # The chain's head tells that there is nothing.
-            rows = connection.execute(query).mappings().all() if head > since else ()
-        records = [_record(dict(row)) for row in rows]
+            new = {"since": since, "head": head, "events": [*self.events]}
+            # The chain's head tells that there is nothing. Records are committed in their order.
+            rows = _NEW.rows(connection, new) if head > since else ()
+        records = [_record(row) for row in rows]
         if not records:
             self._read_to = head
             if position is None:
@@ -142,7 +156,8 @@ class AuditTail:
 
     def _position(self, connection: Connection) -> int | None:
         """The stored position: the last record that any process passed on."""
-        return connection.execute(_POSITION, {"name": self.name}).scalar_one_or_none()
+        stored = _STORED.row(connection, {"name": self.name})
+        return None if stored is None else int(stored["seq"])
 
     def _claim(self, connection: Connection, seq: int) -> bool:
         """Move the position to this record. Returns False where another process did."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from actions.audit import log
+from actions.driver import Statement
 from actions.place import HOME, Place
 from actions.tables import insert_into, is_at
 from receiver.controls.records import ALL, Arming
@@ -14,20 +16,21 @@ from receiver.settings import Mode
 
 # The arming for all services comes first.
 _ORDER = (table.c.service, table.c.account, table.c.region)
-_OF_PLAYBOOK = select(table).where(table.c.playbook == bindparam("playbook")).order_by(*_ORDER)
+_OF_PLAYBOOK = Statement(
+    select(table).where(table.c.playbook == bindparam("playbook")).order_by(*_ORDER)
+)
+_ALL = Statement(select(table).order_by(table.c.playbook, *_ORDER))
 
 
 def armings_of(connection: Connection, playbook: str) -> Sequence[Arming]:
     """The playbook's armings by service, the one for all services first."""
-    rows = connection.execute(_OF_PLAYBOOK, {"playbook": playbook}).mappings()
-    return [_arming(row) for row in rows]
+    return [_arming(row) for row in _OF_PLAYBOOK.rows(connection, {"playbook": playbook})]
 
 
 def list_all(connection: Connection) -> Mapping[str, Sequence[Arming]]:
     """All armings by playbook, then as in `armings_of`."""
-    query = select(table).order_by(table.c.playbook, *_ORDER)
     by_playbook: dict[str, list[Arming]] = {}
-    for row in connection.execute(query).mappings():
+    for row in _ALL.rows(connection, {}):
         by_playbook.setdefault(row["playbook"], []).append(_arming(row))
     return by_playbook
 
@@ -96,5 +99,5 @@ def disarm_on_failure(
         )
 
 
-def _arming(row: RowMapping) -> Arming:
-    return Arming(**(dict(row) | {"mode": Mode(row["mode"])}))
+def _arming(row: Mapping[str, Any]) -> Arming:
+    return Arming(**({**row} | {"mode": Mode(row["mode"])}))

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, bindparam, func, select
 
 from actions.audit import log
+from actions.driver import Statement
 from actions.place import Place
 from actions.tables import audit
 from receiver.controls.records import Change
 
 ANNOUNCED = "change_announced"
-_LAST = select(func.max(audit.c.seq))
+_LAST = Statement(select(func.max(audit.c.seq).label("last")))
 # Built once, as each decision asks.
-_NEW = (
+_NEW = Statement(
     select(audit.c.detail)
     .where(
         audit.c.seq > bindparam("after"),
@@ -51,10 +52,10 @@ class ChangeRecords:
 
     def _read_new(self, connection: Connection) -> None:
         # Records are committed in their order.
-        last = connection.execute(_LAST).scalar() or 0
+        last = _LAST.rows(connection, {})[0]["last"] or 0
         between = {"after": self._seq, "last": last}
-        for text in connection.execute(_NEW, between).scalars():
-            told = json.loads(text)
+        for row in _NEW.rows(connection, between):
+            told = json.loads(row["detail"])
             place = Place(told["account"], told["region"])
             change = Change(at=told["at"], what=told["what"], place=place, group=told["group"])
             before = self._newest.get((place, change.group))

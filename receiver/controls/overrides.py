@@ -1,10 +1,12 @@
 """Overrides: people's orders to hold alerts (never act on them), observe them, or ask first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 
 from actions.audit import log
+from actions.driver import Statement
 from receiver.controls.records import Effect, Identity, Override
 from receiver.db.tables import overrides
 from receiver.playbooks.matchers import parse
@@ -40,18 +42,21 @@ def end(
 _CURRENT = (
     select(overrides).where(overrides.c.ends_at > bindparam("now")).order_by(overrides.c.id.desc())
 )
+_ALL_CURRENT = Statement(_CURRENT)
 
 
 def list_current(
     connection: Connection, now: float, *, before: str | None = None, limit: int | None = None
 ) -> Sequence[Override]:
     """Overrides that have not ended, newest first, below id `before`."""
+    if before is None and limit is None:
+        return [_override(row) for row in _ALL_CURRENT.rows(connection, {"now": now})]
     query = _CURRENT
     if before is not None:
         query = query.where(overrides.c.id < before)
     if limit is not None:
         query = query.limit(limit)
-    return [_override(row) for row in connection.execute(query, {"now": now})]
+    return [_override(row) for row in connection.execute(query, {"now": now}).mappings()]
 
 
 def in_effect(connection: Connection, identity: Identity, now: float) -> Sequence[Override]:
@@ -60,14 +65,16 @@ def in_effect(connection: Connection, identity: Identity, now: float) -> Sequenc
     return [override for override in current if override.applies_to(identity, now)]
 
 
-def _override(row: Row[tuple[object, ...]]) -> Override:
+def _override(row: Mapping[str, Any] | RowMapping) -> Override:
     return Override(
-        id=row.id,
-        matchers=[parse(text) for text in row.matchers],
-        effect=Effect(row.effect),
-        starts_at=row.starts_at,
-        ends_at=row.ends_at,
-        created_by=row.created_by,
-        comment=row.comment,
-        time_intervals=[TimeInterval.model_validate(interval) for interval in row.time_intervals],
+        id=row["id"],
+        matchers=[parse(text) for text in row["matchers"]],
+        effect=Effect(row["effect"]),
+        starts_at=row["starts_at"],
+        ends_at=row["ends_at"],
+        created_by=row["created_by"],
+        comment=row["comment"],
+        time_intervals=[
+            TimeInterval.model_validate(interval) for interval in row["time_intervals"]
+        ],
     )

@@ -19,6 +19,7 @@ from actions.aws.clients import AWS_ERRORS
 from actions.aws.groups import Group
 from actions.aws.tags import OPT_IN_TAG
 from actions.aws.target_errors import NotActionableError
+from actions.driver import Statement
 from actions.place import HOME, Place
 from actions.tables import audit, audit_head, is_at
 from receiver.db.database import Database
@@ -40,9 +41,9 @@ _REPEAT_S = DAY_S
 _SHARE = 0.8
 # Account, region, group, launch template and version.
 _Key = tuple[str, str, str, str, str]
-_LAST = select(audit_head.c.seq)
+_LAST = Statement(select(audit_head.c.seq))
 # Built once, as each decision asks.
-_NEW = (
+_NEW = Statement(
     select(audit)
     .where(
         audit.c.seq > bindparam("after"),
@@ -77,9 +78,9 @@ class VersionRecords:
     def read_new(self, connection: Connection) -> None:
         """Raises SQLAlchemyError."""
         # Otherwise each decision would look again at all records since the last of these.
-        last = connection.execute(_LAST).scalar_one()
+        last = _LAST.rows(connection, {})[0]["seq"]
         between = {"after": self._seq, "last": last}
-        for row in connection.execute(_NEW, between).mappings():
+        for row in _NEW.rows(connection, between):
             detail = json.loads(row["detail"])
             place = detail.get("account", self.own.account), detail.get("region", self.own.region)
             key = (*place, detail["group"], detail["template"], detail["version"])

@@ -5,12 +5,12 @@ The sender marks a message only after it was sent, so a crash repeats a message 
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Integer, Select, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Integer, bindparam, delete, insert, select, update
 from ulid import ULID
 
 from actions.canonical_json import canonical
+from actions.driver import Statement
 from receiver.db.tables import outbox
 from receiver.notify.messages import Message, MessageKind
 
@@ -38,11 +38,14 @@ _MESSAGES = (
     .order_by(outbox.c.id)
     .limit(bindparam("limit", type_=Integer))
 )
-_HELD = _MESSAGES.where(*_IS_HELD)
+_HELD = Statement(_MESSAGES.where(*_IS_HELD))
 # Built once, as the sender asks once a second.
-_DUE = _MESSAGES.where(
-    outbox.c.sent_at.is_(None), outbox.c.held.is_(False), outbox.c.next_at <= bindparam("now")
+_DUE = Statement(
+    _MESSAGES.where(
+        outbox.c.sent_at.is_(None), outbox.c.held.is_(False), outbox.c.next_at <= bindparam("now")
+    )
 )
+_ADD = Statement(insert(outbox))
 
 
 def add(connection: Connection, message: Message, at: float) -> None:
@@ -58,7 +61,7 @@ def add(connection: Connection, message: Message, at: float) -> None:
         "next_at": at,
         "held": False,
     }
-    connection.execute(insert(outbox).values(row))
+    _ADD.count(connection, row)
 
 
 def is_repeat(connection: Connection, message: Message, since: float) -> bool:
@@ -120,8 +123,8 @@ def _key(message: Message) -> str:
     return canonical(message.same_as)
 
 
-def _read(connection: Connection, query: Select[Any], **values: float) -> Sequence[StoredMessage]:
-    rows = connection.execute(query, values).mappings()
+def _read(connection: Connection, query: Statement, **values: float) -> Sequence[StoredMessage]:
+    rows = query.rows(connection, values)
     return [
         StoredMessage(
             **{

@@ -6,10 +6,12 @@ Endless successful remediation hides a real fault (https://github.com/StackStorm
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from actions.audit import log
+from actions.driver import Statement
 from actions.place import Place
 from actions.tables import is_at, is_at_given
 from receiver.db.tables import runs
@@ -35,7 +37,7 @@ class Recovery:
 
 
 # Built once, as each decision asks.
-_RECOVERIES = (
+_RECOVERIES = Statement(
     select(
         runs.c.id,
         runs.c.target,
@@ -62,7 +64,7 @@ def last_recoveries(
     """The recoveries of a day by target, the latest first."""
     values = {**vars(place), "targets": [*targets], "since": now - LASTS_MAX_S}
     found: dict[str, list[Recovery]] = {}
-    for row in connection.execute(_RECOVERIES, values).mappings():
+    for row in _RECOVERIES.rows(connection, values):
         found.setdefault(row["target"], []).append(_recovery(row))
     return found
 
@@ -123,7 +125,7 @@ def record(connection: Connection, run: Run, earlier_id: str, now: float) -> Non
     log.append(connection, now, event)
 
 
-def _recovery(row: RowMapping) -> Recovery:
+def _recovery(row: Mapping[str, Any]) -> Recovery:
     return Recovery(
         run_id=row["id"],
         alertname=row["labels"].get("alertname", ""),

@@ -10,7 +10,6 @@ from sqlalchemy import (
     Connection,
     Integer,
     RowMapping,
-    Select,
     bindparam,
     case,
     func,
@@ -18,6 +17,7 @@ from sqlalchemy import (
     select,
 )
 
+from actions.driver import Statement
 from actions.place import Place
 from actions.reasons import Reason
 from actions.tables import is_at_given
@@ -39,21 +39,23 @@ _NO_FAULT = (
 )
 _RUN = TypeAdapter(Run)
 # Built once, as each phase and step runs it.
-_GET = select(runs).where(runs.c.id == bindparam("run_id"))
-_GET_AT_WORK = select(*(column for column in runs.c if column.name != "evidence")).where(
-    runs.c.id == bindparam("run_id")
+_GET = Statement(select(runs).where(runs.c.id == bindparam("run_id")))
+_GET_AT_WORK = Statement(
+    select(*(column for column in runs.c if column.name != "evidence")).where(
+        runs.c.id == bindparam("run_id")
+    )
 )
 
 
 def get(connection: Connection, run_id: str) -> Run | None:
-    row = connection.execute(_GET, {"run_id": run_id}).mappings().one_or_none()
+    row = _GET.row(connection, {"run_id": run_id})
     return None if row is None else from_row(row)
 
 
 def get_at_work(connection: Connection, run_id: str) -> Run | None:
     """As `get`, without the evidence, which is long, and of which no step asks."""
-    row = connection.execute(_GET_AT_WORK, {"run_id": run_id}).mappings().one_or_none()
-    return None if row is None else from_row(dict(row) | {"evidence": None})
+    row = _GET_AT_WORK.row(connection, {"run_id": run_id})
+    return None if row is None else from_row(row | {"evidence": None})
 
 
 def with_overdue_phase(connection: Connection, *, before: float) -> Sequence[Run]:
@@ -120,20 +122,20 @@ def alerting_instances(
         "among": [*(among or ())],
         "most": most,
     }
-    rows = connection.execute(_alerting(among is not None), values)
+    rows = _alerting(among is not None).rows(connection, values)
     return [
         AlertingInstance(
-            run_id=row.id,
-            instance_id=row.target,
-            labels=row.labels,
-            judged=row.judged,
+            run_id=row["id"],
+            instance_id=row["target"],
+            labels=row["labels"],
+            judged=row["judged"],
         )
         for row in rows
     ]
 
 
 @cache
-def _alerting(narrowed: bool) -> Select[Any]:  # noqa: FBT001 a key of the cache
+def _alerting(narrowed: bool) -> Statement:  # noqa: FBT001 a key of the cache
     judged = runs.c.verdict.is_not(None)
     newest_first = runs.c.received_at.desc()
     rank = func.row_number().over(
@@ -158,7 +160,7 @@ def _alerting(narrowed: bool) -> Select[Any]:  # noqa: FBT001 a key of the cache
     ranked = alerts.subquery()
     order = (ranked.c.judged.desc(), ranked.c.rank, ranked.c.received_at.desc())
     query = select(ranked.c.id, ranked.c.target, ranked.c.labels, ranked.c.judged).order_by(*order)
-    return query.limit(bindparam("most", type_=Integer))
+    return Statement(query.limit(bindparam("most", type_=Integer)))
 
 
 def caused_by(connection: Connection, run_id: str) -> Sequence[str]:

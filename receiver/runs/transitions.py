@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, update
 
 from actions.audit import log
+from actions.driver import Statement
 from actions.execution import claims
 from receiver.db.tables import runs
 from receiver.runs.model import Run, State
@@ -63,12 +64,14 @@ def move_all(
 
 
 # Updates a run only if it did not change after it was read. Built once, as every decision runs it.
-_UPDATE_UNMOVED = update(runs).where(
-    runs.c.id == bindparam("was_id"),
-    runs.c.state == bindparam("was_state"),
-    runs.c.phase.is_not_distinct_from(bindparam("was_phase")),
-    # Compared as well, because a run that acted may have returned to the same state.
-    runs.c.steps_begun == bindparam("was_begun"),
+_UPDATE_UNMOVED = Statement(
+    update(runs).where(
+        runs.c.id == bindparam("was_id"),
+        runs.c.state == bindparam("was_state"),
+        runs.c.phase.is_not_distinct_from(bindparam("was_phase")),
+        # Compared as well, because a run that acted may have returned to the same state.
+        runs.c.steps_begun == bindparam("was_begun"),
+    )
 )
 
 
@@ -81,7 +84,7 @@ def _update(connection: Connection, transition: Transition, now: float) -> bool:
         "was_phase": run.phase,
         "was_begun": run.steps_begun,
     }
-    return connection.execute(_UPDATE_UNMOVED, {**was, **row}).rowcount == 1
+    return _UPDATE_UNMOVED.count(connection, {**was, **row}) == 1
 
 
 def _values(transition: Transition, now: float) -> dict[str, Any]:

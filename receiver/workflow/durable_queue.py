@@ -34,6 +34,8 @@ _EXECUTOR = "local"
 # DBOS's messages and its own queue, which nothing here uses, are looked at this often.
 _MESSAGES_S, _OWN_QUEUE_S = 0.25, 60.0
 _RECONNECT_S = 1.0
+# What a loss of power undoes of DBOS' own notes runs a phase again, which then does nothing.
+_UNSYNCED = {"connect_args": {"options": "-c synchronous_commit=off"}}
 
 
 class _Unfinished(BaseException):
@@ -109,6 +111,8 @@ class DurableQueue:
             max_executor_threads=self.workers,
             notification_coalesce_sec=_MESSAGES_S,
         )
+        if self.url.startswith("postgresql"):
+            config["db_engine_kwargs"] = _UNSYNCED
         try:
             self._launch(config)
         except BaseException:

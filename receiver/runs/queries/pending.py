@@ -3,10 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from sqlalchemy import (
-    CompoundSelect,
     Connection,
     Integer,
     bindparam,
@@ -16,6 +14,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from actions.driver import Statement
 from receiver.db.tables import runs
 from receiver.runs.model import Run, State
 from receiver.runs.store import from_row
@@ -24,7 +23,7 @@ _UNDECIDED = (State.RECEIVED, State.DECIDING)
 _ORDER = (runs.c.priority, runs.c.received_at.desc())
 # Built once, as the dispatcher asks for each lane.
 _DUE = or_(runs.c.next_act_at.is_(None), runs.c.next_act_at <= bindparam("now"))
-_IN_LANE = (
+_IN_LANE = Statement(
     select(runs)
     .where(
         runs.c.state.in_(_UNDECIDED),
@@ -52,15 +51,15 @@ def first_lane(connection: Connection, left_out: LeftOut, now: float, limit: int
     The most severe runs come first, the newest of them before older ones.
     """
     excluded = {name: [*values] for name, values in vars(left_out).items() if values}
-    heads = connection.execute(_heads(frozenset(excluded)), {**excluded, "now": now}).all()
+    heads = _heads(frozenset(excluded)).rows(connection, {**excluded, "now": now})
     if not heads:
         return ()
-    lane = min(heads, key=lambda row: (row.priority, -row.received_at)).lane
+    lane = min(heads, key=lambda row: (row["priority"], -row["received_at"]))["lane"]
     return in_lane(connection, lane, resting=left_out.runs, now=now, limit=limit)
 
 
 @cache
-def _heads(excluded: frozenset[str]) -> CompoundSelect[Any]:
+def _heads(excluded: frozenset[str]) -> Statement:
     """The first run of each undecided state, but what is `excluded` by fields of `LeftOut`."""
     columns = {
         "lanes": runs.c.lane,
@@ -78,11 +77,11 @@ def _heads(excluded: frozenset[str]) -> CompoundSelect[Any]:
         .subquery()
         for state in _UNDECIDED
     ]
-    return union_all(*map(select, firsts))
+    return Statement(union_all(*map(select, firsts)))
 
 
 def in_lane(
     connection: Connection, lane: str, *, resting: Collection[str], now: float, limit: int
 ) -> Sequence[Run]:
     values = {"lane": lane, "runs": [*resting], "now": now, "limit": limit}
-    return [from_row(row) for row in connection.execute(_IN_LANE, values).mappings()]
+    return [from_row(row) for row in _IN_LANE.rows(connection, values)]

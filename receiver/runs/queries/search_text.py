@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, insert, update
 
+from actions.driver import Statement
 from receiver.db.tables import run_search, runs
 
 _VALUE_MAX, _TEXT_MAX = 200, 4000
@@ -32,7 +33,7 @@ def add_runs(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-_ADD = (
+_ADD = Statement(
     update(run_search)
     .where(run_search.c.run_id == bindparam("of"))
     .values(text=run_search.c.text + bindparam("more"))
@@ -43,8 +44,10 @@ def add_changes(connection: Connection, changes: Mapping[str, Mapping[str, Any]]
     """Make changed columns of runs, by run, and the `person` who changed them known to it."""
     added = {run_id: _words_of(changed) for run_id, changed in changes.items()}
     rows = [{"of": run_id, "more": _text(words)} for run_id, words in added.items() if words]
-    if rows:
-        connection.execute(_ADD, rows)
+    if len(rows) > 1:
+        connection.execute(_ADD.clause, rows)
+    elif rows:
+        _ADD.count(connection, rows[0])
 
 
 def matches(text: str) -> ColumnElement[bool]:
