@@ -61,7 +61,7 @@ class Database:
 
         One that is not `synced` waits for no disk: until the next one that is, a loss of power may
         undo it, but no crash of this process. On PostgreSQL the query `first` is sent with the
-        lock; its row is `info["first"]` of the connection.
+        lock; its rows are `info["first"]` of the connection.
         """
         with (
             self._note_failure(),
@@ -77,10 +77,11 @@ class Database:
         with (
             self._note_failure(),
             self.engine.connect().execution_options(snapshot=True) as connection,
+            # Begun at once, as the driver may run the first statement. It ends by a commit: after a
+            # rollback the driver would prepare all statements again.
+            connection.begin(),
         ):
             yield connection
-            # After a rollback the driver would prepare all statements again.
-            connection.commit()
 
     @contextmanager
     def ask(self) -> Iterator[Connection]:

@@ -101,7 +101,7 @@ def postgresql_engine(url: URL, use: str) -> Engine:
         # PostgreSQL prepares no several statements in one.
         cursor = run(connection, f"{sent}; {first}" if first else sent, prepare=False)
         if first:
-            connection.info["first"] = cursor.set_result(-1).fetchone()
+            connection.info["first"] = cursor.set_result(-1).fetchall()
 
     return engine
 

@@ -119,7 +119,7 @@ class LeaseElector:
     def write(self, *, synced: bool = True) -> Iterator[Connection]:
         """A write transaction of the leader. Raises NotLeadingError."""
         with self.database.write(synced=synced, first=_LEASE) as connection:
-            row = _Lease(*connection.info["first"])
+            row = _Lease(*connection.info["first"][0])
             if (row.holder, row.term) != (self.name, self._term) or row.now > row.until:
                 raise NotLeadingError
             yield connection
@@ -146,7 +146,7 @@ class LeaseElector:
     def _acquire(self) -> bool:
         """Take or renew the lease. Returns False while another receiver holds it."""
         with self.database.write(first=_LEASE) as connection:
-            row = _Lease(*connection.info["first"])
+            row = _Lease(*connection.info["first"][0])
             expired = row.now > row.until
             if not expired and row.holder != self.name:
                 return False

@@ -5,7 +5,8 @@ alert was resolved, or was silent for longer than Alertmanager's repeats allow. 
 each firing copy is a repeat, with any startsAt.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -38,6 +39,7 @@ from receiver.webhook.payload import Alert
 metadata = MetaData()
 _T = TypeVar("_T")
 _CHUNK = 500
+_FEW, _HASH = 50, re.compile("[0-9a-f]+")
 
 # Alerts without a run yet; `id` will be the id of their run.
 received = Table(
@@ -118,13 +120,35 @@ class Episode:
 
 def by_keys(connection: Connection, keys: Sequence[str]) -> dict[str, Episode]:
     """Episodes by key, without keys that have none."""
+    if not keys:
+        return {}
     query = _select(connection.dialect.name, episodes, "key")
     return {episode.key: episode for episode in _episodes(connection, query, keys)}
+
+
+def query_of(keys: Sequence[str]) -> str | None:
+    """The query of `by_keys` without parameters, for a few keys; None for others."""
+    if not 0 < len(keys) <= _FEW or not all(map(_HASH.fullmatch, keys)):
+        return None
+    listed = ", ".join(f"'{key}'" for key in keys)
+    return f"SELECT {', '.join(episodes.c.keys())} FROM inbox_episodes WHERE key IN ({listed})"  # noqa: S608 hashes
+
+
+def from_rows(rows: Iterable[Sequence[Any]]) -> dict[str, Episode]:
+    """Episodes by key, of the rows of `query_of`."""
+    return {episode.key: episode for episode in map(_episode, rows)}
 
 
 def save(connection: Connection, changed: Sequence[Episode], opened: Sequence[QueuedAlert]) -> None:
     """Store new and changed episodes, and the alerts that opened new ones."""
     dialect, names = connection.dialect.name, episodes.c.keys()
+    if dialect == "postgresql" and 0 < len(changed) <= _CHUNK and 0 < len(opened) <= _CHUNK:
+        # Of a delivery on its own, a round trip is a good part of its time.
+        values = [[getattr(episode, name) for name in names] for episode in changed]
+        added = [_row(alert) for alert in opened]
+        both = f"WITH changed AS ({_upsert(dialect, episodes, 'key')}) {_insert(dialect, received)}"
+        run(connection, both, (_json(values), _json(added)))
+        return
     for episode_chunk in _chunks(changed):
         rows = [[getattr(episode, name) for name in names] for episode in episode_chunk]
         run(connection, _upsert(dialect, episodes, "key"), (_json(rows),))
@@ -260,9 +284,11 @@ def remove(connection: Connection, ids: Sequence[str]) -> None:
 
 def _episodes(connection: Connection, query: str, values: Sequence[str]) -> Iterator[Episode]:
     """The rows of a query by `_select`."""
-    names = episodes.c.keys()
-    for row in run(connection, query, (_json(values),)):
-        yield Episode(**dict(zip(names, row, strict=True)))
+    yield from map(_episode, run(connection, query, (_json(values),)))
+
+
+def _episode(row: Sequence[Any]) -> Episode:
+    return Episode(**dict(zip(episodes.c.keys(), row, strict=True)))
 
 
 def _chunks(values: Sequence[_T]) -> Iterator[Sequence[_T]]:

@@ -171,20 +171,31 @@ class Inbox:
         If a commit succeeded but its answer was lost, the retry counts the alerts as repeats.
         """
         until = time.monotonic() + _RECONNECT_S
+        keys = sorted({alert.key for delivery in deliveries for alert in delivery.alerts})
+        postgresql = self.database.engine.dialect.name == "postgresql"
+        first = episodes.query_of(keys) if postgresql and not ended else None
         while True:
             try:
                 # Ends that are lost are reported again (`RunCloser`).
-                with self.database.write(synced=bool(deliveries)) as connection:
+                with self.database.write(synced=bool(deliveries), first=first) as connection:
                     episodes.end_runs(connection, ended)
-                    return self._store(connection, deliveries)
+                    stored = (
+                        episodes.by_keys(connection, keys)
+                        if first is None
+                        else episodes.from_rows(connection.info["first"])
+                    )
+                    return self._store(connection, deliveries, stored)
             except SQLAlchemyError as error:
                 if not is_connection_lost(error) or time.monotonic() > until:
                     raise
             time.sleep(_RETRY_S)
 
-    def _store(self, connection: Connection, deliveries: Sequence[Delivery]) -> Sequence[Receipt]:
-        keys = {alert.key for delivery in deliveries for alert in delivery.alerts}
-        stored = episodes.by_keys(connection, sorted(keys)) if keys else {}
+    def _store(
+        self,
+        connection: Connection,
+        deliveries: Sequence[Delivery],
+        stored: Mapping[str, Episode],
+    ) -> Sequence[Receipt]:
         current = dict(stored)
         opened: list[QueuedAlert] = []
         receipts = [

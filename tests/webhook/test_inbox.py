@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.db.database import database
+from receiver.db.database import Database, database
 from receiver.webhook.delivery import InboxUnavailableError, Receipt
 from receiver.webhook.episodes import RunEnded
 from receiver.webhook.inbox import Inbox
@@ -35,15 +35,20 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "inbox.db"
 
 
-@pytest.fixture
-def inbox(path: Path) -> Iterator[Inbox]:
-    inbox = _opened(path)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def inbox(path: Path, request: pytest.FixtureRequest) -> Iterator[Inbox]:
+    """An inbox on each kind of database."""
+    given: Database | None = None
+    if request.param == "postgresql":
+        given = request.getfixturevalue("empty")
+    inbox = _opened(path, given)
     yield inbox
     inbox.stop()
 
 
-def _opened(path: Path, *, backlog: int = 200_000) -> Inbox:
-    inbox = Inbox(database(f"sqlite:///{path}"), GAP_S, lambda: None, backlog=backlog)
+def _opened(path: Path, given: Database | None = None, *, backlog: int = 200_000) -> Inbox:
+    records = given or database(f"sqlite:///{path}")
+    inbox = Inbox(records, GAP_S, lambda: None, backlog=backlog)
     inbox.database.migrate("inbox")
     inbox.start()
     return inbox
@@ -159,6 +164,15 @@ def test_a_resolve_of_an_unknown_alert_is_only_counted(inbox: Inbox, clock: Cloc
     """There is nothing to run for."""
     assert _submit(inbox, _alert(firing=False), at=clock()) == Receipt(resolved=1)
     assert inbox.queued() == []
+
+
+def test_a_key_that_is_no_hash_is_a_key_like_any_other(inbox: Inbox, clock: Clock) -> None:
+    """Nothing in it is taken for SQL."""
+    keys = ["') OR true --", "a' b", "%s"]
+    for key in keys:
+        assert _submit(inbox, _alert(key), at=clock()) == Receipt(accepted=1)
+    for key in keys:
+        assert _submit(inbox, _alert(key), at=clock()) == Receipt(duplicates=1)
 
 
 def test_ten_thousand_alerts_in_one_delivery_are_all_kept(inbox: Inbox, clock: Clock) -> None:
