@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from receiver.http.access.callers import Role
 from tests.api_fixtures import GROUP, HOSTS, Live, live
@@ -24,16 +24,18 @@ def writes(service: Live) -> Iterator[list[str]]:
     """The write transactions that requests begin; those of the service's own threads are not."""
     begun: list[str] = []
 
-    def note(*sent: Any) -> None:
-        if sent[2] == "BEGIN IMMEDIATE" and threading.current_thread().name.startswith("AnyIO"):
-            begun.append(sent[2])
+    def note(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        reads = options.get("snapshot") or options.get("alone")
+        if not reads and threading.current_thread().name.startswith("AnyIO"):
+            begun.append("write")
 
     engines = [service.system.database.engine, service.system.inbox.database.engine]
     for engine in engines:
-        event.listen(engine, "before_cursor_execute", note)
+        event.listen(engine, "begin", note)
     yield begun
     for engine in engines:
-        event.remove(engine, "before_cursor_execute", note)
+        event.remove(engine, "begin", note)
 
 
 @pytest.fixture
