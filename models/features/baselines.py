@@ -22,20 +22,15 @@ _LEAST_DAYS_SLOTS = 12
 NAMES = (
     "now",
     "hour",
-    "day",
     "change",
     "tail",
     "again",
-    "ordinary",
     "lasts",
     "ramp",
-    "five",
     "jitter",
     "saturated",
-    "episodes",
     "beyond_max",
     "reach",
-    "thirty",
     *trend.NAMES,
 )
 
@@ -94,8 +89,6 @@ def levels(window: Window) -> Levels:
     hour_usual, hour_sigma = _hour(history, usual, sigma)
     day_usual = known_or(median(history[:, 12 : 12 + DAY_SLOTS]), usual)
     before = known_or(median(recent[:, 45:105]), day_usual)
-    five = known_or(median(recent[:, :5]), now)
-    thirty = known_or(median(recent[:, :30]), five)
     quarter = known_or(median(recent[:, 12:20]), before)
     move = now - before
     signed = past * sign[:, None]
@@ -116,19 +109,16 @@ def levels(window: Window) -> Levels:
         columns={
             "now": np.arcsinh(far / sigma),
             "hour": np.arcsinh((now - hour_usual) / hour_sigma),
-            "day": np.arcsinh((now - day_usual) / sigma),
             "change": np.arcsinh(move / sigma),
             "tail": -sign * np.log10((outside + 1) / (ordered.count + 1)),
             "lasts": _lasts(recent, before + 0.5 * move, sign),
             "ramp": np.clip((now - quarter) / np.where(np.abs(move) > sigma, move, np.nan), -2, 2),
-            "five": np.arcsinh((five - usual) / sigma),
-            "thirty": np.arcsinh((thirty - usual) / sigma),
             "jitter": np.log10(jitter / sigma + 1e-3),
             "saturated": np.clip(far / np.maximum(top - bottom, 8 * sigma), -3, 3),
             "beyond_max": np.arcsinh(sign * (now - edge) / sigma),
             "reach": np.clip(far / np.maximum(np.abs(usual), sigma), -5, 20),
-            **_days(known, beyond),
-            **trend.trends(history, recent, now, sigma, ordered),
+            "again": _again(known, beyond),
+            **trend.trends(window, sigma, ordered),
         },
     )
 
@@ -172,23 +162,18 @@ def _hour(history: Floats, usual: Floats, sigma: Floats) -> tuple[Floats, Floats
     return np.where(enough, middle, usual), np.where(enough, spread, sigma)
 
 
-def _days(known: Flags, beyond: Flags) -> dict[str, Floats]:
-    """Shares of earlier days with a value as far out: at this hour, at any hour; its episodes."""
+def _again(known: Flags, beyond: Flags) -> Floats:
+    """The share of earlier days with a value as far out at this hour; NaN if none is known."""
     rows, slots = beyond.shape
-    episodes = (beyond[:, :-1] & ~beyond[:, 1:]).sum(axis=1).astype(np.float64)
     days = (slots + NEWEST_LEFT_OUT - DAY_SLOTS // 2) // DAY_SLOTS
-    at_hour = at_all = known_days = np.zeros(rows)
-    if days > 0:
-        start = DAY_SLOTS // 2 - NEWEST_LEFT_OUT
-        part = slice(start, start + days * DAY_SLOTS)
-        by_day = beyond[:, part].reshape(rows, days, DAY_SLOTS)
-        around = slice(DAY_SLOTS // 2 - HOUR_SLOTS, DAY_SLOTS // 2 + HOUR_SLOTS)
-        known_hour = known[:, part].reshape(by_day.shape)[:, :, around].any(axis=2)
-        known_days = known_hour.sum(axis=1).astype(np.float64)
-        at_hour = by_day[:, :, around].any(axis=2).sum(axis=1).astype(np.float64)
-        at_all = (by_day.any(axis=2) & known_hour).sum(axis=1).astype(np.float64)
-    return {
-        "again": share(at_hour, known_days),
-        "ordinary": share(at_all, known_days),
-        "episodes": np.log10(episodes / np.maximum(known_days, 1) + 0.05),
-    }
+    if days <= 0:
+        return np.full(rows, np.nan)
+    start = DAY_SLOTS // 2 - NEWEST_LEFT_OUT
+    by_day = (rows, days, DAY_SLOTS)
+    around = slice(DAY_SLOTS // 2 - HOUR_SLOTS, DAY_SLOTS // 2 + HOUR_SLOTS)
+    near = [
+        flags[:, start : start + days * DAY_SLOTS].reshape(by_day)[:, :, around].any(axis=2)
+        for flags in (beyond, known)
+    ]
+    hits, of = (flags.sum(axis=1).astype(np.float64) for flags in near)
+    return share(hits, of)

@@ -1,4 +1,8 @@
-"""Counts earlier days with the same change at this hour: a change that recurs is a job."""
+"""Counts earlier days with the same change at this hour: a change that recurs is a job.
+
+A day with disk work that is missing now does not count: a runaway process in the hour of a nightly
+job lacks its disk work.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,21 +10,28 @@ from numpy.typing import NDArray
 from models.features.baselines import MOVED, Levels, ages
 
 Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 
-_WHAT = ("of_3_days", "of_7_days", "of_days", "focus", "rate", "weekly")
-NAMES = tuple(f"{who}_{what}" for who in ("lead", "all") for what in _WHAT)
+_WHAT = ("of_3_days", "of_7_days", "of_days", "focus", "rate", "weekly", "count")
+NAMES = tuple(f"all_{what}" for what in _WHAT)
 # A job may start this much earlier or later each day.
 _JOB_SLOTS = 6
 _TOGETHER = 0.6
+# From this deviation on, disk work of the past is that of a job.
+_JOB_Z = 6.0
+DISK = frozenset({"disk_read_bytes", "disk_write_bytes", "disk_util"})
 
 
-def count_repeats(levels: Levels, lead: int) -> tuple[float, ...]:
-    """The features `NAMES`: first for the leading role, then for most of the roles that moved."""
+def count_repeats(past: Floats, levels: Levels, lead: int) -> tuple[float, ...]:
+    """The features `NAMES`, of most of the roles that moved; the leading one is among them."""
     moved = np.abs(levels.columns["now"]) >= MOVED
+    idle = [k for k, role in enumerate(levels.roles) if role in DISK and not moved[k]]
     moved[lead] = True
-    together = np.asarray(levels.beyond[moved].mean(axis=0) >= _TOGETHER)
-    any_known = np.asarray(levels.known[moved].any(axis=0))
-    return (*_days(levels.beyond[lead], levels.known[lead]), *_days(together, any_known))
+    with np.errstate(invalid="ignore"):
+        off = (past[idle] - levels.middle[idle, None]) / levels.scale[idle, None]
+        working = (off >= _JOB_Z).any(axis=0)
+    together = np.asarray(levels.beyond[moved].mean(axis=0) >= _TOGETHER) & ~working
+    return _days(together, np.asarray(levels.known[moved].any(axis=0)))
 
 
 def _days(hit: Flags, known: Flags) -> tuple[float, ...]:
@@ -40,4 +51,5 @@ def _days(hit: Flags, known: Flags) -> tuple[float, ...]:
         np.count_nonzero(hit & near) / hits if hits else 0.0,
         float(np.log10((hits + 0.3) / np.count_nonzero(known & earlier))),
         float(at_hour[6::7].any()),
+        float(np.count_nonzero(at_hour)),
     )

@@ -4,14 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.features.row_stats import SortedRows, known_or, median
-from models.features.window import DAY_SLOTS
+from models.features.window import DAY_SLOTS, Window
 
 Floats = NDArray[np.float64]
 
 # Every third moment of the past suffices to measure a role's usual changes.
 _EVERY = 3
 _SMOOTH = 5
-_MINUTES = (20, 45, 100)
+_MINUTES = (20, 45)
 _LEAST_KNOWN = 4
 NAMES = (
     "climb",
@@ -20,32 +20,28 @@ NAMES = (
     "recent_jump",
     "quarter",
     "turn",
-    "hours",
     "local",
     "steady",
     "abrupt",
     "line20",
     "line45",
-    "line100",
-    "rise45",
-    "left",
 )
 
 
-def trends(
-    history: Floats, recent: Floats, now: Floats, sigma: Floats, ordered: SortedRows
-) -> dict[str, Floats]:
-    """The columns `NAMES`, an entry for each role; `history` and `recent` start at the newest."""
+def trends(window: Window, sigma: Floats, ordered: SortedRows) -> dict[str, Floats]:
+    """The columns `NAMES`, an entry for each role."""
+    history, recent, now, floors = window.history, window.recent, window.now, window.floors
     five = known_or(median(recent[:, :_SMOOTH]), now)
     top, bottom = ordered.at(0.999), ordered.at(0.001)
+    # A smaller change does not count.
+    least = np.maximum(0.02 * sigma, floors)
     course = _course(history, recent, now, sigma)
     return {
         **course,
-        "quarter": _turn(history, five, sigma, 3),
-        "turn": _turn(history, five, sigma, 12),
-        "hours": _turn(history, five, sigma, 36),
-        **_local(recent, five, sigma, top - bottom),
-        **_lines(recent, five, sigma, top),
+        "quarter": _turn(history, five, least, 3),
+        "turn": _turn(history, five, least, 12),
+        **_local(recent, five, np.maximum(least, 2e-3 * (top - bottom))),
+        **_lines(recent, five, sigma),
     }
 
 
@@ -70,16 +66,16 @@ def _course(history: Floats, recent: Floats, now: Floats, sigma: Floats) -> dict
     }
 
 
-def _turn(history: Floats, five: Floats, sigma: Floats, slots: int) -> Floats:
+def _turn(history: Floats, five: Floats, least: Floats, slots: int) -> Floats:
     """The change over `slots`, relative to the role's usual change in that time."""
     if history.shape[1] <= slots + DAY_SLOTS // 8:
         return np.full(len(five), np.nan)
     changes = SortedRows(np.abs(history[:, 1:-slots:_EVERY] - history[:, 1 + slots :: _EVERY]))
-    scale = np.maximum.reduce([changes.at(0.5) / 0.6745, changes.at(0.99) / 2.5, 0.02 * sigma])
+    scale = np.maximum.reduce([changes.at(0.5) / 0.6745, changes.at(0.99) / 2.5, least])
     return np.asarray(np.arcsinh((five - history[:, slots]) / scale))
 
 
-def _local(recent: Floats, five: Floats, sigma: Floats, span: Floats) -> dict[str, Floats]:
+def _local(recent: Floats, five: Floats, least: Floats) -> dict[str, Floats]:
     """Compares the last minutes with the two hours before them, independent of earlier days.
 
     Returns their distance, the steadiness of the last forty minutes, and the share of one step.
@@ -87,7 +83,7 @@ def _local(recent: Floats, five: Floats, sigma: Floats, span: Floats) -> dict[st
     before = recent[:, 40:]
     usual = known_or(median(before), median(recent))
     noise = 1.4826 * np.nan_to_num(median(np.abs(before - usual[:, None])))
-    noise = np.maximum.reduce([noise, 2e-3 * np.abs(usual), 2e-3 * span, 0.02 * sigma])
+    noise = np.maximum.reduce([noise, 2e-3 * np.abs(usual), least])
     smooth = median(recent[:, : 9 * _SMOOTH].reshape(len(recent), 9, _SMOOTH))
     steps = np.nan_to_num(smooth[:, :-1] - smooth[:, 1:])
     way = steps.sum(axis=1)
@@ -99,12 +95,8 @@ def _local(recent: Floats, five: Floats, sigma: Floats, span: Floats) -> dict[st
     }
 
 
-def _lines(recent: Floats, five: Floats, sigma: Floats, top: Floats) -> dict[str, Floats]:
-    """Fits a straight line to the last minutes. Returns its rise relative to its residuals.
-
-    `rise45` is that rise in sigmas, `left` the hours (log10) until the role reaches its past
-    maximum at this pace; 100 hours for a role that does not rise.
-    """
+def _lines(recent: Floats, five: Floats, sigma: Floats) -> dict[str, Floats]:
+    """Fits a straight line to the last minutes. Returns its rise relative to its residuals."""
     known = ~np.isnan(recent)
     values = np.nan_to_num((recent - five[:, None]) / sigma[:, None])
     columns: dict[str, Floats] = {}
@@ -118,9 +110,4 @@ def _lines(recent: Floats, five: Floats, sigma: Floats, top: Floats) -> dict[str
         off = np.maximum((value**2).sum(axis=1) / count - mean**2 - slope**2 * spread, 0)
         rise = np.where(weight.sum(axis=1) >= _LEAST_KNOWN, slope * minutes, np.nan)
         columns[f"line{minutes}"] = np.arcsinh(rise / (np.sqrt(off) + 0.02))
-        if minutes == _MINUTES[1]:
-            columns[f"rise{minutes}"] = np.arcsinh(rise)
-            hourly = np.maximum(np.nan_to_num(slope) * 60, 1e-3)
-            hours = np.clip((top - five) / sigma, 0.01, None) / hourly
-            columns["left"] = np.log10(np.clip(hours, 0.01, 100))
     return columns

@@ -6,13 +6,15 @@ different roles fill the same columns. The window holds no sample later than its
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from models.features import baselines, distances, seasonality, state_space
+from models.features import baselines, distances, peers, seasonality
 from models.features.baselines import MOVED, Levels
+from models.features.peers import Siblings
 from models.features.window import DAY_SLOTS, Window
 
 # The matrices have a few dozen rows: further threads would burn a core and gain no time.
@@ -45,31 +47,12 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "udp_sndbuf_errs",
     ),
     "udp": ("udp_in_datagrams", "udp_out_datagrams"),
-    "service": ("latency", "service_up"),
+    "latency": ("latency",),
+    "up": ("service_up",),
 }
-_GROUP_OF = {role: group for group, roles in GROUPS.items() for role in roles}
+GROUP_OF = {role: group for group, roles in GROUPS.items() for role in roles}
 _TRAFFIC = ("net_in", "net_out")
-# Groups that fill up slowly: the role that climbs fastest counts, however small its distance.
-_FILLING = ("memory", "swap", "space", "connections")
-
-_PER_GROUP = (
-    "now",
-    "hour",
-    "change",
-    "tail",
-    "again",
-    "five",
-    "thirty",
-    "climb",
-    "straight",
-    "jump",
-    "quarter",
-    "turn",
-    "local",
-    "steady",
-    "abrupt",
-)
-_PER_FILLING = ("line20", "line45", "line100", "rise45", "left", "hours", "steady", "now", "turn")
+_PER_GROUP = ("now", "hour", "change", "local", "steady")
 _COUNTS = (
     "roles",
     "days",
@@ -94,49 +77,61 @@ _COUNTS = (
 )
 NAMES: tuple[str, ...] = (
     *(f"{group}_{what}" for group in GROUPS for what in _PER_GROUP),
-    *(f"{group}_asked" for group in GROUPS),
-    *(f"{group}_filling_{what}" for group in _FILLING for what in (*_PER_FILLING, "least")),
     *(f"lead_{what}" for what in baselines.NAMES),
     *_COUNTS,
-    *state_space.NAMES,
     *distances.NAMES,
     *seasonality.NAMES,
+    *peers.NAMES,
 )
 
 
-def features(window: Window, alert_roles: Collection[str]) -> tuple[Floats, Levels]:
-    """The vector (`NAMES`), and the levels of the roles, which give a verdict its reasons.
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """The `vector` (`NAMES`), and the facts of which a verdict tells.
+
+    `siblings` is None if they are unknown, `lead` is the row of the leading role.
+    """
+
+    vector: Floats
+    levels: Levels
+    siblings: Siblings | None = None
+    lead: int = 0
+
+
+def features(window: Window, alert_roles: Collection[str]) -> Features:
+    """The features of a window.
 
     The leading role is one of `alert_roles` or, if none is known, the role that moved the most. A
     window without a known role gives a vector of NaN.
     """
     known = np.isfinite(window.now) & (np.isfinite(window.history).sum(axis=1) >= DAY_SLOTS // 8)
     if not known.any():
-        return np.full(len(NAMES), np.nan), Levels()
+        return Features(vector=np.full(len(NAMES), np.nan), levels=Levels())
     if not known.all():
         window = window.only(known)
     levels = baselines.levels(window)
     groups: dict[str, list[int]] = {}
     for row, role in enumerate(window.roles):
-        if role in _GROUP_OF:
-            groups.setdefault(_GROUP_OF[role], []).append(row)
+        if role in GROUP_OF:
+            groups.setdefault(GROUP_OF[role], []).append(row)
     of_alert = np.array([role in alert_roles for role in window.roles])
     strength = np.abs(levels.columns["now"])
     lead = int(np.argmax(np.where(of_alert, strength + 1e3, strength)))
+    # An alert on no known role counts as one on the role that moved the most.
+    of_alert[lead] = True
     past = window.history[:, baselines.NEWEST_LEFT_OUT :]
+    siblings, compared = peers.compare(window, levels, lead)
     vector = np.concatenate(
         [
             _by_group(levels, groups),
-            _asked_groups(levels, groups, of_alert),
-            _filling(levels, groups),
             [levels.columns[what][lead] for what in baselines.NAMES],
             _counts(window, levels, groups, of_alert),
-            state_space.compare_states(past, levels, groups),
-            distances.distances(past, window.history[:, 0], levels),
-            seasonality.count_repeats(levels, lead),
+            distances.distances(window, levels),
+            seasonality.count_repeats(past, levels, lead),
+            compared,
         ]
     )
-    return vector, levels
+    return Features(vector=vector, levels=levels, siblings=siblings, lead=lead)
 
 
 def _by_group(levels: Levels, groups: Mapping[str, list[int]]) -> Floats:
@@ -147,30 +142,6 @@ def _by_group(levels: Levels, groups: Mapping[str, list[int]]) -> Floats:
     for line, group in enumerate(GROUPS):
         if members := groups.get(group):
             table[line] = columns[:, max(members, key=strength.__getitem__)]
-    return table.ravel()
-
-
-def _asked_groups(
-    levels: Levels, groups: Mapping[str, list[int]], of_alert: NDArray[np.bool_]
-) -> list[float]:
-    """For each group: 1 if one of its alert roles has risen, -1 if one has fallen, else 0."""
-    flags = dict.fromkeys(GROUPS, 0.0)
-    for group, members in groups.items():
-        for row in members:
-            if of_alert[row]:
-                flags[group] = 1.0 if levels.columns["now"][row] >= 0 else -1.0
-    return list(flags.values())
-
-
-def _filling(levels: Levels, groups: Mapping[str, list[int]]) -> Floats:
-    """The fastest climb in each group that fills up, and the slowest of these."""
-    table = np.full((len(_FILLING), len(_PER_FILLING) + 1), np.nan)
-    columns = np.array([levels.columns[what] for what in _PER_FILLING])
-    climbs = np.nan_to_num(levels.columns["line45"]).tolist()
-    for line, group in enumerate(_FILLING):
-        if members := groups.get(group):
-            most = max(members, key=climbs.__getitem__)
-            table[line] = [*columns[:, most], min(climbs[row] for row in members)]
     return table.ravel()
 
 

@@ -3,12 +3,14 @@
 Slot 0 is the newest, an unknown slot is NaN. Samples later than the moment are left out.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.features.evidence import Evidence, Series
+from models.features.row_stats import median
 from models.features.signals import ROLES
 
 Floats = NDArray[np.float64]
@@ -23,13 +25,17 @@ SETTLED_SLOTS = 5
 # `STALE_S`: a scraped target has a sample at the very moment of the query.
 NOW_S = 15.0
 STALE_S = 8.0
+# A sibling's level before the alert; from so many samples on it is known.
+_BEFORE_S = 180.0
+_ENOUGH_SAMPLES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
     """Rows are roles, columns slots of 5 minutes (`history`) or of a minute (`recent`).
 
-    `now` is the present, `floors` the least deviation that counts, in the role's unit.
+    `now` is the present, `floors` the least deviation that counts, in the role's unit. `peers`
+    [siblings, roles, 2] has the siblings' present, and their level before; None is unknown.
     """
 
     roles: tuple[str, ...]
@@ -37,6 +43,18 @@ class Window:
     recent: Floats
     now: Floats
     floors: Floats
+    peers: Floats | None = None
+
+    def settled(self) -> "Window":
+        """The present, as if it had lasted for minutes: rules fire on faults that are seconds old.
+
+        An unknown present settles nothing.
+        """
+        known = np.isfinite(self.now)
+        recent, history = self.recent.copy(), self.history.copy()
+        recent[known, :SETTLED_SLOTS] = self.now[known, None]
+        history[known, 0] = self.now[known]
+        return replace(self, recent=recent, history=history)
 
     def only(self, kept: NDArray[np.bool_]) -> "Window":
         return Window(
@@ -45,6 +63,7 @@ class Window:
             recent=self.recent[kept],
             now=self.now[kept],
             floors=self.floors[kept],
+            peers=None if self.peers is None else self.peers[:, kept],
         )
 
 
@@ -68,14 +87,32 @@ def window(evidence: Evidence) -> Window:
         now[row] = late.newest(latest_values)
         if np.isfinite(now[row]):
             recent[row, 0] = now[row]
-            if not evidence.relative:
-                # Rules fire on faults that are seconds old, but the model was trained on alerts
-                # that are minutes old: the present value is copied to the newest minutes.
-                recent[row, :SETTLED_SLOTS] = now[row]
-                history[row, 0] = now[row]
         if not evidence.relative and role in ROLES:
             floors[row] = ROLES[role].noise
-    return Window(roles=roles, history=history, recent=recent, now=now, floors=floors)
+    peers = None
+    if evidence.peers is not None:
+        peers = np.full((len(evidence.peers), len(roles), 2), np.nan)
+        for number, series in enumerate(evidence.peers.values()):
+            peers[number] = _peer(series, roles, evidence.at)
+    whole = Window(roles=roles, history=history, recent=recent, now=now, floors=floors, peers=peers)
+    return whole if evidence.relative else whole.settled()
+
+
+def _peer(series: Mapping[str, Series], roles: tuple[str, ...], at: float) -> Floats:
+    """A sibling's present and its median before, for each role."""
+    levels = np.full((len(roles), 2), np.nan)
+    known: dict[bytes, list[int]] = {}
+    for row, role in enumerate(roles):
+        if role in series and len(series[role].times):
+            known.setdefault(np.asarray(series[role].times).tobytes(), []).append(row)
+    for times, rows in known.items():
+        ages = at - np.frombuffer(times)
+        values = np.array([series[roles[row]].values for row in rows])
+        values, ages = values[:, ages >= 0], ages[ages >= 0]
+        older = values[:, ages > _BEFORE_S]
+        if len(ages) and ages[-1] <= STALE_S and older.shape[1] >= _ENOUGH_SAMPLES:
+            levels[rows, 0], levels[rows, 1] = values[:, -1], median(older)
+    return levels
 
 
 class _Times:

@@ -1,28 +1,40 @@
-"""The re-check: one verdict from the group's present, the target's past, and the learned model.
+"""The re-check: one verdict from the target's past, its siblings' present, and what was learned.
 
-The group is compared first: if most siblings moved, no single host is at fault, whatever its own
-metrics show. The learned model decides on a host that moved alone; it confirms only alerts that
-resemble its training examples. Without a model the verdict is undecided.
+One model judges a host with and without siblings. If most siblings moved too, no single host is at
+fault, whatever its own metrics show. Without a model the verdict is undecided.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from models.features.baselines import Levels
+from models.features.baselines import MOVED, Levels
 from models.features.evidence import Evidence
-from models.features.vector import Floats, features
-from models.features.window import DAY_SLOTS, window
-from models.inference import robust_detector
+from models.features.peers import TRAFFIC, Siblings
+from models.features.seasonality import DISK
+from models.features.signals import ROLES
+from models.features.vector import Features, Floats, features
+from models.features.window import DAY_SLOTS, STALE_S, Window, window
 from models.inference.artifact import Model
-from models.inference.parameters import FaultKind, Prediction, Thresholds, decide, is_usual
+from models.inference.parameters import (
+    FaultKind,
+    Prediction,
+    Thresholds,
+    days_alike,
+    decide,
+)
 from models.inference.verdict import Answer, Contribution, Verdict
 
 NO_MODEL = "none"
 _SHOWN = 4
 _FAR = 3.0
-_FEW = 1 / 3
+# An alert on no known role needs at least this one.
+_NEEDED = ("cpu_busy",)
+# What a job drives as a runaway process does.
+_DRIVEN = frozenset({"cpu_busy", "load1", "load5"})
+# The least score of a group that is overloaded, which is measured and not predicted.
+_OVERLOADED = 0.9
 
 
 @dataclass(frozen=True)
@@ -50,114 +62,107 @@ def examine(model: Model | None, evidence: Evidence, roles: Collection[str] = ()
     """Judge as `judge` does, and return the features, too."""
     if model is None:
         return Examined(_undecided(NO_MODEL, "There is no model, so the re-check cannot decide."))
-    group = None if evidence.relative else robust_detector.judge(evidence, roles)
-    if group is not None and group.lacking:
-        return Examined(replace(group, model=model.version))
     grids = window(evidence)
-    lacking = _lacking(evidence, grids.history, len(grids.roles))
+    lacking = _lacking(evidence, grids, roles)
     if lacking is not None:
         return Examined(_undecided(model.version, lacking))
-    vector, levels = features(grids, roles)
-    if not levels.roles:
-        return Examined(
-            _undecided(
-                model.version, "No metric of the target has both a current value and a history."
-            )
-        )
-    prediction = model.batcher.predict(vector)
-    known = prediction.strange <= model.parameters.thresholds.strange
-    used = vector[model.parameters.used]
-    alone = _alone(prediction, model.parameters.thresholds)
-    if group is None:
-        reasons = (_explain(prediction, known=known), *_reasons(levels))
-        verdict = _verdict(model.version, alone, prediction, reasons)
-    else:
-        verdict = _with_group(model.version, group, prediction, alone, known=known)
-    if not known:
-        # A probability of what resembles no training example would be a guess.
-        verdict = replace(verdict, confidence=None)
-    return Examined(verdict, used, prediction)
+    found = features(grids, roles)
+    if not found.levels.roles:
+        why = "No metric of the target has both a current value and a history."
+        return Examined(_undecided(model.version, why))
+    prediction = model.batcher.predict(found.vector)
+    verdict = _verdict(model, evidence, found, prediction)
+    return Examined(verdict, found.vector[model.parameters.used], prediction)
 
 
-def _with_group(
-    version: str, group: Verdict, prediction: Prediction, alone: Answer, *, known: bool
-) -> Verdict:
-    """Combine the group's verdict with the model's; confidence concerns the host alone."""
-    answer = _weigh(group, alone, usual=is_usual(prediction.alike, prediction.unusual))
-    outweighed = answer is not alone
-    reason = _explain_outweighed(alone) if outweighed else _explain(prediction, known=known)
-    kind = FaultKind.GROUP_LOAD if group.surging else prediction.kind
-    return replace(
-        group,
-        answer=answer,
-        score=max(group.score, prediction.score) if outweighed else prediction.score,
-        confidence=None if outweighed else prediction.confidence,
-        model=version,
-        kind=kind.value if answer is Answer.CONFIRMED else None,
-        unusual=_finite(prediction.unusual),
-        contributions=(*group.contributions[:1], reason, *group.contributions[1:]),
-    )
-
-
-def _lacking(evidence: Evidence, history: Floats, roles: int) -> str | None:
+def _lacking(evidence: Evidence, grids: Window, roles: Collection[str]) -> str | None:
+    """The sentence about missing evidence, or None if it suffices."""
     problems = f" ({'; '.join(evidence.problems)})" if evidence.problems else ""
-    if not roles:
-        return f"The target has no metrics{problems}."
-    if history.shape[1] < DAY_SLOTS:
-        hours = history.shape[1] * 24 / DAY_SLOTS
-        return f"Prometheus has only {hours:.0f} h of the target; a usual level needs 24 h."
+    if evidence.recent is None:
+        return f"The target's current metrics are unknown{problems}."
+    if evidence.history is None:
+        return f"The target's past metrics are unknown{problems}."
+    for role in roles or (() if evidence.relative else _NEEDED):
+        row = grids.roles.index(role) if role in grids.roles else None
+        slots = 0 if row is None else int(np.isfinite(grids.history[row]).sum())
+        if row is not None and not np.isfinite(grids.now[row]):
+            return f"No sample of {role} in the last {STALE_S:.0f} s: the target does not answer."
+        if slots < DAY_SLOTS:
+            hours = slots * 24 / DAY_SLOTS
+            return f"Prometheus has only {hours:.0f} h of {role}; a usual level needs 24 h."
+    if not grids.roles or grids.history.shape[1] < DAY_SLOTS:
+        return f"Prometheus has less than 24 h of the target{problems}."
     return None
 
 
-def _alone(prediction: Prediction, thresholds: Thresholds) -> Answer:
+def _verdict(model: Model, evidence: Evidence, found: Features, prediction: Prediction) -> Verdict:
+    thresholds, siblings = model.parameters.thresholds, found.siblings
+    known = prediction.strange <= thresholds.strange
+    alone = _alone(thresholds, prediction)
+    overloaded = bool(siblings and siblings.surging) and not prediction.recurring
+    doubts: tuple[Contribution, ...] = ()
+    if alone is Answer.CONFIRMED and not overloaded and not evidence.relative:
+        doubts = _doubts(found, prediction)
+    answer = Answer.CONFIRMED if overloaded else Answer.UNDECIDED if doubts else alone
+    # A probability of what resembles no training example would be a guess, and that of a host
+    # says nothing of its group.
+    told = known and not overloaded and not doubts
+    kind = FaultKind.GROUP_LOAD if overloaded else prediction.kind
+    return Verdict(
+        answer=answer,
+        score=max(prediction.score, _OVERLOADED) if overloaded else prediction.score,
+        confidence=prediction.confidence if told else None,
+        model=model.version,
+        contributions=(
+            *_explain_siblings(evidence, siblings),
+            *(doubts or (_explain(prediction, found, known=known, overloaded=overloaded),)),
+            *_reasons(found.levels, relative=evidence.relative),
+        ),
+        peers=siblings.compared if siblings and siblings.seen else None,
+        peers_moved=siblings.moved if siblings and siblings.seen else None,
+        surging=siblings.surging if siblings else None,
+        kind=kind.value if answer is Answer.CONFIRMED else None,
+        unusual=round(prediction.unusual, 2) if np.isfinite(prediction.unusual) else None,
+    )
+
+
+def _alone(thresholds: Thresholds, prediction: Prediction) -> Answer:
+    """The answer by the target's own metrics, and by how they compare with the siblings'."""
     if prediction.strange > thresholds.strange:
         return Answer.UNDECIDED
     return decide(
         thresholds,
         fault=prediction.fault,
         confidence=prediction.confidence,
-        score=prediction.score,
-        usual=is_usual(prediction.alike, prediction.unusual),
+        score=0.0 if prediction.recurring else prediction.score,
+        usual=prediction.usual,
     )
 
 
-def _weigh(group: Verdict, alone: Answer, *, usual: bool) -> Answer:
-    """The comparison with siblings outweighs the metrics of one host.
+def _doubts(found: Features, prediction: Prediction) -> tuple[Contribution, ...]:
+    """What else can be behind what the model takes for a fault of this host.
 
-    The model learned from single machines. It decides if the comparison is undecided. If it
-    contradicts a refutation by the comparison, the answer is undecided; so it is where the alert's
-    own metrics are in their range, but the host as a whole is not. On a host without siblings it
-    decides only where the host's own metrics leave no other cause.
+    Of a host without siblings the figures ask for more: on labels of real machines a signature
+    alone was wrong too often.
     """
-    if group.answer is Answer.CONFIRMED:
-        return group.answer
-    if group.answer is Answer.REFUTED:
-        holds = alone is not Answer.CONFIRMED and (usual or group.recurring)
-        return group.answer if holds else Answer.UNDECIDED
-    if group.unexplained and alone is Answer.CONFIRMED:
-        return alone
-    if not group.peers or group.peers_moved is None or group.peers_moved / group.peers > _FEW:
-        # Most of the group moved, or its state is unknown: no single host is at fault.
-        return group.answer
-    return alone
-
-
-def _verdict(
-    version: str, answer: Answer, prediction: Prediction, contributions: tuple[Contribution, ...]
-) -> Verdict:
-    return Verdict(
-        answer=answer,
-        score=prediction.score,
-        confidence=prediction.confidence,
-        model=version,
-        contributions=contributions,
-        kind=prediction.kind.value if answer is Answer.CONFIRMED else None,
-        unusual=_finite(prediction.unusual),
-    )
-
-
-def _finite(value: float) -> float | None:
-    return round(value, 2) if np.isfinite(value) else None
+    siblings, levels = found.siblings, found.levels
+    lead, sigma = levels.roles[found.lead], (levels.now - levels.usual) / levels.sigma
+    as_usual = abs(sigma[found.lead]) < _FAR and abs(levels.columns["now"][found.lead]) < MOVED
+    if siblings is None or (siblings.seen and not siblings.few_moved):
+        why = "the group's state may be behind it"
+    elif not any(role in TRAFFIC for role in levels.roles):
+        why = "its own traffic is unknown and may explain the change"
+    elif lead in _DRIVEN and DISK.isdisjoint(levels.roles):
+        why = "its disk work is unknown, and a job may explain the change"
+    elif as_usual:
+        why = f"{lead} itself is as usual"
+    elif not siblings.seen and prediction.unusual <= 1:
+        why = "without siblings it must be out of its own range, too"
+    else:
+        return ()
+    looks = prediction.kind.value.replace("_", " ")
+    text = f"The model takes it for a fault ({looks}), but {why}."
+    return (Contribution(role="", sigma=None, text=text),)
 
 
 def _undecided(version: str, why: str) -> Verdict:
@@ -170,9 +175,38 @@ def _undecided(version: str, why: str) -> Verdict:
     )
 
 
-def _explain(prediction: Prediction, *, known: bool) -> Contribution:
+def _explain_siblings(evidence: Evidence, siblings: Siblings | None) -> tuple[Contribution, ...]:
+    if siblings is None:
+        if evidence.relative:
+            return ()
+        problems = f" ({'; '.join(evidence.problems)})" if evidence.problems else ""
+        text = f"The siblings' metrics are unknown{problems}."
+    elif not siblings.seen:
+        text = "It has no siblings to compare it with."
+    elif not siblings.enough:
+        text = f"Only {siblings.compared} of {siblings.seen} siblings have metrics to compare."
+    else:
+        text = f"{siblings.moved} of {siblings.compared} siblings moved the same way"
+        if siblings.few_moved:
+            text += "."
+        elif siblings.surging:
+            text += ", and traffic grew in proportion: the group is overloaded."
+        elif not siblings.most_moved:
+            text += ": more than one host, but not the whole group."
+        elif siblings.surging is None:
+            text += ", but the group's traffic is unknown."
+        else:
+            text += " without more traffic: the group fails, not one host."
+    return (Contribution(role="", sigma=None, text=text),)
+
+
+def _explain(
+    prediction: Prediction, found: Features, *, known: bool, overloaded: bool
+) -> Contribution:
     looks = f"looks like {prediction.kind.value.replace('_', ' ')}"
-    if known:
+    if overloaded:
+        text = "The model judges hosts, not groups."
+    elif known:
         text = f"The model's probability of an incident is {prediction.confidence:.0%}: {looks}."
     else:
         text = f"It {looks}, but it is far from all that the model learned: no probability is told."
@@ -180,27 +214,29 @@ def _explain(prediction: Prediction, *, known: bool) -> Contribution:
         text += (
             f" The host is {prediction.unusual:.1f} times as far from its past as usual at most."
         )
+    if prediction.recurring:
+        on, of = days_alike(found.vector)
+        moved = np.flatnonzero(np.abs(found.levels.columns["now"]) >= MOVED)
+        roles = ", ".join(sorted(found.levels.roles[row] for row in moved))
+        text += f" That is usual at this hour: so it was on {on} of {of} earlier days ({roles})."
     return Contribution(role="", sigma=None, text=text)
 
 
-def _explain_outweighed(alone: Answer) -> Contribution:
-    text = f"Without its siblings, the model would have answered {alone}."
-    return Contribution(role="", sigma=None, text=text)
-
-
-def _reasons(levels: Levels) -> tuple[Contribution, ...]:
+def _reasons(levels: Levels, *, relative: bool) -> tuple[Contribution, ...]:
     """The roles farthest from their level at this hour, with the share of days as far from it."""
-    sigma = np.sinh(levels.columns["hour"])
+    sigma = (levels.now - levels.usual) / levels.sigma
     again = levels.columns["again"]
     reasons: list[Contribution] = []
     for row in np.argsort(-np.abs(sigma))[:_SHOWN]:
         if abs(sigma[row]) < _FAR and reasons:
             break
-        side = "above" if sigma[row] > 0 else "below"
-        text = f"{levels.roles[row]} {sigma[row]:+.1f} sigma {side} this hour on earlier days"
-        if again[row] > 0:
-            text += f"; equally far on {again[row]:.0%} of those days"
-        reasons.append(
-            Contribution(role=levels.roles[row], sigma=round(float(sigma[row]), 1), text=f"{text}.")
+        name = levels.roles[row]
+        now, usual = (
+            f"{value:.3g}" if relative or name not in ROLES else ROLES[name].text(value)
+            for value in (levels.now[row], levels.usual[row])
         )
+        text = f"{name} is {now}, usually {usual} ({sigma[row]:+.1f} sigma)"
+        if again[row] > 0:
+            text += f"; equally far on {again[row]:.0%} of the days"
+        reasons.append(Contribution(role=name, sigma=round(float(sigma[row]), 1), text=f"{text}."))
     return tuple(reasons)

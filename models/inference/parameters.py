@@ -19,6 +19,8 @@ _EVEN = 0.5
 # on labels of real machines it was wrong more often than right where it was surest.
 _MOST_WHILE_USUAL = 0.94
 _APART = NAMES.index("apart_ratio")
+_OF_DAYS, _ON_DAYS = NAMES.index("all_of_days"), NAMES.index("all_count")
+_DAYS_AT_LEAST = 3
 
 
 class FaultKind(StrEnum):
@@ -39,18 +41,20 @@ class Prediction:
 
     `score` in [0, 1] orders alerts, `confidence` is the calibrated probability of an incident.
     `fault` is the probability of a fault by the signature alone, `alike` that of a known harmless
-    event. `strange` is the distance to the training examples; 99 % of them are within 1. `unusual`
-    is the distance from the target's own past, of which 99 % is within 1.
+    event; `usual` says what `is_usual` does, `recurring` what `recurs` does. `strange` is the
+    distance to the training examples; 99 % of them are within 1. `unusual` is the distance from the
+    target's own past, of which 99 % is within 1.
     """
 
     score: float
     confidence: float
     fault: float
     alike: float
+    usual: bool
+    recurring: bool
     strange: float
     unusual: float
     kind: FaultKind
-    kind_share: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,16 +72,31 @@ def decide(
     """The answer about a host alone.
 
     Confirmed by the signature, and never below an even chance; refuted only where the score is low
-    and the host is as `usual`: within its own range, or alike a known harmless event.
+    and the host is as `usual`. The score of what recurs does not count: it is 0.
     """
-    if fault >= thresholds.confirm and confidence >= _EVEN:
-        return Answer.CONFIRMED
+    if fault >= thresholds.confirm:
+        return Answer.CONFIRMED if confidence >= _EVEN else Answer.UNDECIDED
     return Answer.REFUTED if score <= thresholds.refute and usual else Answer.UNDECIDED
 
 
-def is_usual(alike: float, unusual: float) -> bool:
-    """Whether a target is within its own range, or alike a known harmless event."""
-    return alike >= _EVEN or unusual <= 1
+def recurs(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Of each vector, whether it was so at this hour on most other days."""
+    share, days = vectors[:, _OF_DAYS], vectors[:, _ON_DAYS]
+    return np.asarray((share >= _EVEN) & (days >= _DAYS_AT_LEAST))
+
+
+def days_alike(vector: NDArray[np.floating[Any]]) -> tuple[int, int]:
+    """On how many earlier days it was so at this hour, and of how many; none if it never was."""
+    share, days = vector[_OF_DAYS], vector[_ON_DAYS]
+    return (round(float(days)), round(float(days / share))) if share > 0 else (0, 0)
+
+
+def is_usual(vectors: NDArray[np.floating[Any]], alike: Floats) -> NDArray[np.bool_]:
+    """Of each vector, whether the target is within its own range, or alike what is harmless.
+
+    That is a known harmless event by its probability `alike`, or what recurs at this hour.
+    """
+    return np.asarray((alike >= _EVEN) | (unusual(vectors) <= 1) | recurs(vectors))
 
 
 def calibrate(curve: Floats, certainty: Floats, unusual: Floats) -> Floats:
@@ -126,6 +145,7 @@ class Parameters:
         kinds = _softmax(self.kinds(rows))
         strange, apart = self._strange(rows), unusual(vectors)
         confidence = calibrate(self.curve, scores.certainty, apart)
+        usual, recurring = is_usual(vectors, scores.alike), recurs(vectors)
         names = tuple(FaultKind)
         return [
             Prediction(
@@ -133,10 +153,11 @@ class Parameters:
                 confidence=float(confidence[row]),
                 fault=float(scores.fault[row]),
                 alike=float(scores.alike[row]),
+                usual=bool(usual[row]),
+                recurring=bool(recurring[row]),
                 strange=float(strange[row]),
                 unusual=float(apart[row]),
                 kind=names[int(kinds[row].argmax())],
-                kind_share=float(kinds[row].max()),
             )
             for row in range(len(rows))
         ]

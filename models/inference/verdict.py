@@ -26,11 +26,9 @@ class Verdict:
     `score` in [0, 1] orders alerts, larger is more likely an incident. `confidence` in [0, 1] is
     the probability that the alert is an incident, None where it is unknown. `peers` counts the
     siblings that could be compared, `peers_moved` the siblings that moved the same way; `surging`:
-    the whole group carries more traffic; `recurring`: so it was at this hour of other days. `kind`
-    is the `FaultKind` that the alert looks like. `unusual` is the distance from the target's own
-    past, of which 99 % is within 1; it is not learned. None is unknown. `unexplained`: it has no
-    siblings, and its own metrics show no cause but a fault. `lacking` says that the evidence is too
-    small for a verdict, `early` that its samples are from before the alert.
+    the whole group carries more traffic. `kind` is the `FaultKind` that the alert looks like.
+    `unusual` is the distance from the target's own past, of which 99 % is within 1; it is not
+    learned. None is unknown. `early` says that its samples are from before the alert.
     """
 
     answer: Answer
@@ -41,9 +39,6 @@ class Verdict:
     peers: int | None = None
     peers_moved: int | None = None
     surging: bool | None = None
-    recurring: bool = False
     kind: str | None = None
     unusual: float | None = None
-    unexplained: bool = False
-    lacking: bool = False
     early: bool = False

@@ -21,6 +21,7 @@ from models.inference.parameters import (
     decide,
     is_usual,
     nearest_distance,
+    recurs,
     standardise,
     unusual,
 )
@@ -120,6 +121,8 @@ def answer_rows(rows: Rows, scores: Scores) -> Answers:
     answers = [Answer.UNDECIDED] * len(rows)
     confidence = np.full(len(rows), np.nan)
     score, apart = 1 / (1 + np.exp(-combined)), unusual(rows.vectors)
+    usual = is_usual(rows.vectors, scores.alike)
+    refutable = np.where(recurs(rows.vectors), 0.0, score)
     for group in np.unique(rows.group[counted]):
         own = rows.group == group
         others = ~own
@@ -132,8 +135,8 @@ def answer_rows(rows: Rows, scores: Scores) -> Answers:
                 thresholds,
                 fault=scores.fault[row],
                 confidence=confidence[row],
-                score=score[row],
-                usual=is_usual(scores.alike[row], apart[row]),
+                score=refutable[row],
+                usual=bool(usual[row]),
             )
     return Answers(answers=answers, score=score, confidence=confidence)
 

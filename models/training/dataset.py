@@ -13,7 +13,9 @@ from models.features.signals import ROLES
 from models.features.vector import features
 from models.features.window import DAY_SLOTS, Window, window
 from models.training.fault_injection import ONE_METRIC, inject
+from models.training.idle_host import idle
 from models.training.labelled_sets import LabelledSet, Patch, RecordedTarget, evidence_at
+from models.training.made_siblings import made_siblings
 from models.training.service_roles import with_service_roles
 from models.training.signatures import SIGNATURES
 
@@ -21,6 +23,9 @@ _LEAST_PAST_ROWS = 4 * 1440
 _TRIES = 4
 _QUIET_SHARE = 0.003
 _ALSO_FEWER = 0.4
+# Of the made rows, those with siblings, those judged seconds after the fault as the service does,
+# and of the everyday alerts of groups those that all members raise.
+_IN_GROUP, _FRESH, _TOGETHER = 0.6, 0.4, 0.5
 # The share of rows whose past is as short as that of a new host.
 _ALSO_SHORTER, _SHORTER_DAYS = 0.3, (1.0, 5.0)
 # Of the rows with fewer roles, 60 % keep node_exporter's roles, 20 % one role, the others each role
@@ -110,9 +115,9 @@ def rows_of_set(labelled: LabelledSet, *, seed: int) -> Rows:
         grids = window(evidence)
         origin = Origin.INJECTED if line in labelled.patches else Origin.NATURAL
         label = _Label(incident=alert.incident, kind=alert.kind, group=alert.group, origin=origin)
-        own.add(features(grids, alert.roles)[0], label)
+        own.add(features(grids, alert.roles).vector, label)
         if len(grids.roles) > 1 and rng.random() < _ALSO_FEWER:
-            fewer.add(features(_fewer(grids, alert.roles, rng), alert.roles)[0], label)
+            fewer.add(features(_fewer(grids, alert.roles, rng), alert.roles).vector, label)
     return Rows.joined([part.rows() for part in (own, fewer) if part.labels])
 
 
@@ -133,7 +138,7 @@ def judged_rows(judged: Sequence[JudgedAlert]) -> Rows:
         label = _Label(
             incident=alert.incident, kind=JUDGED, group=alert.group, origin=Origin.NATURAL
         )
-        builder.add(features(window(alert.evidence), alert.roles)[0], label)
+        builder.add(features(window(alert.evidence), alert.roles).vector, label)
     return builder.rows()
 
 
@@ -157,12 +162,28 @@ def injected_rows(target: RecordedTarget, group: str, *, each: int, seed: int) -
     rng = np.random.default_rng(seed)
     builder = _RowsBuilder(source=MADE, vectors=[], labels=[])
     with_service = with_service_roles(target, rng)
+    hosts = (target, idle(with_service, rng), with_service, idle(with_service, rng))
     for kind in (*SIGNATURES, ONE_METRIC):
-        for number in range(each * (3 if kind == ONE_METRIC else 1)):
-            _add_injection(builder, (target, with_service)[number % 2], group, kind, rng)
+        often = 3 if kind == ONE_METRIC else SIGNATURES[kind].often
+        for number in range(each * often):
+            _add_injection(builder, hosts[number % len(hosts)], group, kind, rng)
     for number in range(8 * each):
-        _add_natural(builder, (target, with_service)[number % 2], group, rng)
+        _add_natural(builder, hosts[number % len(hosts)], group, rng)
     return builder.rows()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _MadeAlert:
+    """An alert on `roles` at `row`: `together` says whether its siblings moved, too.
+
+    Without known siblings it is None. A `fresh` one is judged as the service does within seconds.
+    """
+
+    row: int
+    roles: tuple[str, ...]
+    patches: tuple[Patch, ...] = ()
+    together: bool | None = None
+    fresh: bool = False
 
 
 def _add_injection(
@@ -170,13 +191,21 @@ def _add_injection(
 ) -> None:
     for _ in range(_TRIES):
         row = int(rng.integers(_LEAST_PAST_ROWS, len(target.values) - 1))
-        injection = inject(target, kind, row, rng)
+        fresh = rng.random() < _FRESH
+        injection = inject(target, kind, row, rng, fresh=fresh)
         if injection is not None:
-            vector = _vector(target, row, injection.roles, rng, injection.patches)
-            builder.add(
-                vector,
-                _Label(incident=injection.incident, kind=kind, group=group, origin=Origin.INJECTED),
+            grouped = injection.grouped or rng.random() < _IN_GROUP
+            made = _MadeAlert(
+                row=row,
+                roles=injection.roles,
+                patches=injection.patches,
+                together=rng.random() < injection.together if grouped else None,
+                fresh=fresh,
             )
+            label = _Label(
+                incident=injection.incident, kind=kind, group=group, origin=Origin.INJECTED
+            )
+            builder.add(_vector(target, made, rng), label)
             return
 
 
@@ -194,27 +223,32 @@ def _add_natural(
         rows = np.flatnonzero((least > high) | (most < low)) + 2
         rows = rows[rows > _LEAST_PAST_ROWS]
         if len(rows):
-            row = int(rng.choice(rows))
-            vector = _vector(target, row, (target.roles[column],), rng)
-            builder.add(
-                vector,
-                _Label(incident=False, kind="everyday", group=group, origin=Origin.NATURAL),
+            made = _MadeAlert(
+                row=int(rng.choice(rows)),
+                roles=(target.roles[column],),
+                together=rng.random() < _TOGETHER if rng.random() < _IN_GROUP else None,
+                fresh=rng.random() < _FRESH,
             )
+            label = _Label(incident=False, kind="everyday", group=group, origin=Origin.NATURAL)
+            builder.add(_vector(target, made, rng), label)
             return
 
 
 def _vector(
-    target: RecordedTarget,
-    row: int,
-    alert_roles: tuple[str, ...],
-    rng: np.random.Generator,
-    patches: tuple[Patch, ...] = (),
+    target: RecordedTarget, made: _MadeAlert, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    evidence = evidence_at(target, target.start + row * target.step_s, patches)
+    evidence = evidence_at(target, target.start + made.row * target.step_s, made.patches)
     grids = window(evidence)
+    if target.noise:
+        grids = replace(grids, floors=np.array(target.noise))
+    if made.fresh:
+        grids = grids.settled()
+    if made.together is not None:
+        peers = made_siblings(target, evidence, rng, together=made.together)
+        grids = replace(grids, peers=peers)
     if rng.random() < _ALSO_FEWER:
-        grids = _fewer(grids, alert_roles, rng)
+        grids = _fewer(grids, made.roles, rng)
     if rng.random() < _ALSO_SHORTER:
         days = rng.uniform(*_SHORTER_DAYS)
         grids = replace(grids, history=grids.history[:, : int(days * DAY_SLOTS)])
-    return features(grids, alert_roles)[0]
+    return features(grids, made.roles).vector

@@ -6,12 +6,12 @@ by the change itself. Metrics that are not in a signature stay as recorded.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.vector import GROUPS
+from models.features.vector import GROUP_OF
 from models.training.labelled_sets import Patch, RecordedTarget
 from models.training.signatures import SIGNATURES, Signature
 
@@ -20,36 +20,55 @@ Rng = np.random.Generator
 
 _DAY_ROWS = 1440
 _PAST_ROWS = 7 * _DAY_ROWS
-_LAG_ROWS = {"load5": 5.0, "load15": 15.0}
+_LAG_ROWS = {"load1": 1.0, "load5": 5.0, "load15": 15.0}
+_FRESH_MINUTES = (1, 3)
 _FIRES_Z = 3.0
 _MOST_FIRED = 3
 # The share of days without the job, and of roles that an injection does not move.
 _LEFT_OUT = 0.15
+# A fault moves a role by so many times what counts as a deviation.
+_NOISES = 4.0
+_IDLE, _MOST_IDLE, _MOST_HEADROOM = 0.5, 8.0, 4.0
 _UNMOVED = 0.08
 # A series with less deviation counts as constant.
 _LEAST_DEVIATION = 1e-4
 ONE_METRIC = "one_metric"
+_USED = ("cpu", "memory", "space", "up")
 _RISING_ONLY = frozenset({"cpu", "space", "memory", "disk_busy"})
-_GROUP_OF = {role: group for group, roles in GROUPS.items() for role in roles}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Injection:
-    """The `patches` for `labelled_sets.evidence_at`, and the roles on which an alert would fire."""
+    """The `patches` for `labelled_sets.evidence_at`, and the roles on which an alert would fire.
+
+    `together` is the probability that siblings show the same, and `grouped` says that it has some.
+    """
 
     kind: str
     incident: bool
     row: int
     patches: tuple[Patch, ...]
     roles: tuple[str, ...]
+    together: float
+    grouped: bool
 
 
-def inject(target: RecordedTarget, kind: str, row: int, rng: Rng) -> Injection | None:
-    """Inject a fault before an alert at `row`. Returns None if no alert would have fired."""
+def inject(
+    target: RecordedTarget, kind: str, row: int, rng: Rng, *, fresh: bool = False
+) -> Injection | None:
+    """Inject a fault before an alert at `row`, a `fresh` one in the minutes right before it.
+
+    Returns None if no alert would have fired.
+    """
     signature = _one_metric(target, rng) if kind == ONE_METRIC else SIGNATURES[kind]
-    length = int(rng.integers(signature.minutes[0], signature.minutes[1] + 1))
+    least, most = _FRESH_MINUTES if fresh else signature.minutes
+    length = int(rng.integers(least, most + 1))
     course = _course(signature.course, length, rng)
-    overlay = _Overlay(target, signature, _sizes(target, signature, rng), row)
+    now = _Overlay(target, signature, _sizes(target, signature, rng), row)
+    before = now
+    if signature.earlier:
+        usual = replace(signature, add=signature.earlier, scale={})
+        before = _Overlay(target, usual, _sizes(target, usual, rng), row)
     patches: list[Patch] = []
     days = _earlier_days(signature, rng)
     ran = int(rng.integers(5, 50))
@@ -61,12 +80,19 @@ def inject(target: RecordedTarget, kind: str, row: int, rng: Rng) -> Injection |
         if end - length < 0:
             continue
         whole = np.concatenate([course, np.full(more, course[-1])])
+        overlay = before if day else now
         patches += overlay.patches(end - length, whole, rng)
     roles = _fired(target, patches, row)
     if not roles:
         return None
     return Injection(
-        kind=kind, incident=signature.incident, row=row, patches=tuple(patches), roles=roles
+        kind=kind,
+        incident=signature.incident,
+        row=row,
+        patches=tuple(patches),
+        roles=roles,
+        together=signature.together,
+        grouped=signature.grouped,
     )
 
 
@@ -81,11 +107,15 @@ def _earlier_days(signature: Signature, rng: Rng) -> list[int]:
 
 
 def _one_metric(target: RecordedTarget, rng: Rng) -> Signature:
-    """A jump of one series alone: a faulty sensor, not a fault of the machine."""
+    """A jump of one series alone: a faulty sensor, not a fault of the machine.
+
+    What is used has a user: the processor, memory, and disk space.
+    """
     moving = [
         role
         for column, role in enumerate(target.roles)
-        if role in _GROUP_OF and target.values[:, column].std() > _LEAST_DEVIATION
+        if GROUP_OF.get(role, "cpu") not in _USED
+        and target.values[:, column].std() > _LEAST_DEVIATION
     ]
     role = str(rng.choice(moving))
     return Signature(incident=False, add={role: (3, 14)}, minutes=(3, 9), jitter=0.0)
@@ -107,15 +137,19 @@ def _course(name: str, length: int, rng: Rng) -> Floats:
 def _sizes(target: RecordedTarget, signature: Signature, rng: Rng) -> dict[int, tuple[str, float]]:
     """The change by column: ("add", spreads) or ("scale", factor)."""
     strength = rng.beta(1.2, 1.2)
+    # A host that was idle ever since moves farther than one that was busy.
+    idle = _MOST_IDLE ** rng.uniform() if rng.random() < _IDLE else 1.0
     sizes: dict[int, tuple[str, float]] = {}
     for column, role in enumerate(target.roles):
-        group = role if role in signature.add else _GROUP_OF.get(role, "")
+        named = role in signature.add or role in signature.scale
+        group = role if named else GROUP_OF.get(role, "")
         for how, spans in (("add", signature.add), ("scale", signature.scale)):
             if group not in spans or (role != group and rng.random() < _UNMOVED):
                 continue
             least, most = spans[group]
             own = np.clip(strength + rng.normal(0, 0.25), 0, 1)
-            sizes[column] = (how, least + own * (most - least))
+            size = least + own * (most - least)
+            sizes[column] = (how, size * idle if how == "add" else size)
     return sizes
 
 
@@ -135,6 +169,7 @@ class _Overlay:
         stop = min(start + len(course), self.row + 1)
         past = values[max(0, self.row - _PAST_ROWS) : self.row + 1]
         daily = rng.uniform(0.8, 1.2)
+        headroom = _MOST_HEADROOM ** rng.uniform()
         for column, (how, size) in self.sizes.items():
             role = self.target.roles[column]
             before = values[start:stop, column].astype(np.float64)
@@ -144,12 +179,15 @@ class _Overlay:
             top = float(own.max())
             if how == "add":
                 spread = max(float(own.std()), 0.02 * float(np.ptp(own)), 2e-3)
+                if self.target.noise:
+                    spread = max(spread, _NOISES * self.target.noise[column])
                 now = before + way * size * spread * daily
             else:
                 now = before * (1 + way * (size - 1) * daily)
-            # A share is at most one; a series with larger values has a unit.
-            share = top <= 1 and _GROUP_OF.get(role) in _RISING_ONLY
-            most = 1.0 if share else max(3 * top, 1.0)
+            # A recorded share is at most one, which the machine may never have come near to; a
+            # series with larger values has a unit.
+            share = top <= 1 and GROUP_OF.get(role) in _RISING_ONLY
+            most = headroom if share else max(3 * headroom * top, 1.0)
             now = np.clip(now, 0.0, max(most, top))
             patches.append(Patch(column=column, row=start, values=now.astype(np.float32)))
         return patches

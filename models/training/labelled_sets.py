@@ -31,7 +31,8 @@ class SetError(ValueError):
 class RecordedTarget:
     """The recorded series of one machine.
 
-    `values` [rows, roles] has a row every `step_s` from `start` on (epoch seconds).
+    `values` [rows, roles] has a row every `step_s` from `start` on (epoch seconds). `noise` is the
+    least deviation that counts of each role, none if it is empty.
     """
 
     name: str
@@ -39,6 +40,7 @@ class RecordedTarget:
     values: NDArray[np.float32]
     start: int
     step_s: int
+    noise: tuple[float, ...] = ()
 
     def row(self, time: float) -> int:
         """The number of the newest row at or before a moment."""

@@ -65,7 +65,7 @@ class _EvaluateOptions(TypedDict):
 @click.option("--seed", default=7, show_default=True)
 @click.option(
     "--each",
-    default=6,
+    default=14,
     show_default=True,
     help="Number of faults of each kind to inject into each target.",
 )

@@ -9,12 +9,11 @@ from typing import Any
 import httpx
 from sqlalchemy import update
 
-from models.inference.robust_detector import judge
 from receiver.db.tables import runs
 from receiver.evidence.plot_data import plot_series
 from receiver.http.access.callers import Role
 from tests.api_fixtures import Live
-from tests.models.robust_fixtures import CPU, RUNAWAY, evidence
+from tests.models.fleet_fixtures import CPU, RUNAWAY, evidence, judge
 
 
 def plot_data() -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from receiver.http.access.callers import Role
 from tests import fake_prometheus
 from tests.api_fixtures import HOSTS, Live, live
 from tests.console.console_fixtures import Visitor, plot_data, store_plot_data
-from tests.models.robust_fixtures import CPU, RUNAWAY, evidence
+from tests.models.fleet_fixtures import CPU, RUNAWAY, evidence
 
 
 @pytest.fixture(scope="module")

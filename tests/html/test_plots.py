@@ -4,14 +4,13 @@ from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
-from models.inference.robust_detector import judge
 from receiver.evidence.plot_data import plot_series
 from receiver.html import svg
 from receiver.html.axes import minute_ticks, round_ticks
 from receiver.html.bar_plot import Share, bar_plot, strip
 from receiver.html.calibration_plot import calibration_plot
 from receiver.html.metric_plot import Event, metric_plot
-from tests.models.robust_fixtures import CPU, RUNAWAY, evidence
+from tests.models.fleet_fixtures import CPU, RUNAWAY, evidence, judge
 
 _METRIC = {"role": "cpu_busy", "own": [[-60, 0.1], [0, 0.2]], "usual": [], "siblings": []}
 

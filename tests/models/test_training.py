@@ -1,12 +1,14 @@
 """A training as a whole: two machines and a few trees give a model that the service can load."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from actions.atomic_file import write_atomically
-from models.features.vector import NAMES
+from models.features.vector import GROUP_OF, NAMES, features
+from models.features.window import window
 from models.inference import artifact
 from models.inference.detector import examine
 from models.inference.verdict import Answer
@@ -14,7 +16,12 @@ from models.training import pipeline
 from models.training.boosting import Boosting
 from models.training.cross_fit import cross_fit
 from models.training.dataset import Origin, Rows
-from models.training.labelled_sets import read_set
+from models.training.fault_injection import inject
+from models.training.idle_host import idle
+from models.training.labelled_sets import RecordedTarget, evidence_at, read_set
+from models.training.made_siblings import made_siblings
+from models.training.service_roles import with_service_roles
+from models.training.signatures import SIGNATURES
 
 _EXCERPT = Path(__file__).parent / "data" / "smd-excerpt"
 
@@ -82,3 +89,65 @@ def test_nothing_is_learned_of_the_machine_that_is_scored() -> None:
     scores = cross_fit(chance, folds=2, boosting=boosting, progress=lambda *_: None)
     right = scores.fault[~incident][:, None] < scores.fault[incident]
     assert 0.4 < right.mean() < 0.6
+
+
+@pytest.fixture(scope="module")
+def machine() -> RecordedTarget:
+    labelled = read_set(_EXCERPT)
+    return with_service_roles(next(iter(labelled.targets.values())), np.random.default_rng(3))
+
+
+@pytest.mark.parametrize("kind", sorted(SIGNATURES))
+def test_an_injected_fault_moves_each_metric_that_its_signature_names(
+    machine: RecordedTarget, kind: str
+) -> None:
+    """A role may be named itself, such as the service's state, or by its group."""
+    rng = np.random.default_rng(4)
+    signature = SIGNATURES[kind]
+    moved = {
+        machine.roles[patch.column]
+        for row in range(6000, len(machine.values), 250)
+        if (injection := inject(machine, kind, row, rng)) is not None
+        for patch in injection.patches
+    }
+    named = {*signature.add, *signature.scale, *signature.earlier}
+    known = {role for role in machine.roles if role in named or GROUP_OF.get(role) in named}
+    assert moved == known
+
+
+def _seen(machine: RecordedTarget, kind: str, *, together: bool) -> float:
+    """The share of made-up siblings that moved with a machine with an injected fault."""
+    rng, moved = np.random.default_rng(5), []
+    for row in range(6000, len(machine.values), 250):
+        injection = inject(machine, kind, row, rng)
+        if injection is None:
+            continue
+        evidence = evidence_at(machine, machine.start + row * machine.step_s, injection.patches)
+        peers = made_siblings(machine, evidence, rng, together=together)
+        found = features(replace(window(evidence), peers=peers), injection.roles).siblings
+        assert found is not None
+        moved.append(found.moved / found.compared)
+    return float(np.mean(moved))
+
+
+def test_made_siblings_show_the_fault_of_a_group_and_not_that_of_one_host(
+    machine: RecordedTarget,
+) -> None:
+    """What tells a group's load from one host's fault in service tells it in training, too."""
+    assert _seen(machine, "surge", together=False) < 0.3
+    assert _seen(machine, "surge", together=True) > 0.7
+
+
+def test_an_idle_host_hardly_moves_until_a_fault_moves_it(machine: RecordedTarget) -> None:
+    """Its metrics are calmer than the machine's, and the fault is as large as there."""
+    rng = np.random.default_rng(6)
+    calm = idle(machine, rng)
+    assert (calm.values.std(axis=0) <= machine.values.std(axis=0) + 1e-6).all()
+    assert (np.ptp(calm.values, axis=0) == 0).sum() > len(machine.roles) / 5
+    row = len(calm.values) - 60
+    injection = inject(calm, "pegged", row, rng)
+    assert injection is not None
+    evidence = evidence_at(calm, calm.start + row * calm.step_s, injection.patches)
+    grids = replace(window(evidence), floors=np.array(calm.noise))
+    moved = features(grids, ("cpu_busy",)).levels.columns["now"]
+    assert moved[calm.roles.index("cpu_busy")] > np.arcsinh(4.0)

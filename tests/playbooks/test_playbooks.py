@@ -15,7 +15,6 @@ from actions.assurance.iam_policy import build_policy, with_reversals
 from actions.aws.tags import OPT_IN_TAG
 from actions.catalog.registry import CATALOG
 from demo.stack import tools
-from models.inference import robust_detector
 from receiver.cli.reference import generate
 from receiver.playbook_testing import runner
 from receiver.playbooks.conditions import (
@@ -30,6 +29,7 @@ from receiver.playbooks.conditions import (
 from receiver.playbooks.loader import InvalidPlaybooksError, load
 from receiver.playbooks.placeholders import EXAMPLES, render
 from receiver.playbooks.schema import EDITION
+from tests.models.fleet_fixtures import judge
 
 _ROOT = Path(__file__).parents[2]
 _EXAMPLE = """
@@ -205,7 +205,7 @@ def test_the_shipped_playbooks_pass_their_own_tests() -> None:
     """Every one of them has some."""
     folder = _ROOT / "playbooks"
     loaded = load(folder)
-    report = runner.run(folder, loaded, robust_detector.judge)
+    report = runner.run(folder, loaded, judge)
     assert report.findings == []
     tested = {path.stem for path in (folder / "tests").glob("*.yaml")}
     assert {playbook.name for playbook in loaded.items} == tested
@@ -293,7 +293,7 @@ def test_what_fails_is_reported_with_file_and_line(
     (tmp_path / "tests" / "broken.yaml").write_text(
         "tests:\n  - name: x\n    alert: {}\n    expect: {decision: perhaps}\n"
     )
-    report = runner.run(folder, load(folder), robust_detector.judge)
+    report = runner.run(folder, load(folder), judge)
     assert report.passed == 1
     findings = [str(finding) for finding in report.findings]
     wrong = "wrong.yaml:2: it is left alone: expected refuse, got act"

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from models.features.evidence import Evidence, Series
-from models.inference.robust_detector import judge
 from models.inference.verdict import Answer
-from tests.models.robust_fixtures import AT, CPU, RUNAWAY, evidence
+from tests.models.fleet_fixtures import AT, CPU, RUNAWAY, evidence, judge
 
 
 def cut(part: Mapping[str, Series] | None, before: float) -> dict[str, Series]:

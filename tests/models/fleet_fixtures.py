@@ -1,17 +1,21 @@
 """A synthetic fleet: a target and five siblings, and what faults do to their metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from models.features.evidence import Evidence, Series
+from models.inference import detector
+from models.inference.artifact import load_shipped
+from models.inference.verdict import Verdict
 
 AT = 1_760_000_000.0
 DAY = 86_400.0
 TARGET = "i-00000000000000001"
 CPU = ("cpu_busy",)
+_MODEL = load_shipped()
 
 Level = Callable[[np.ndarray], np.ndarray]
 # A fault's effect on roles: what their values become.
@@ -99,3 +103,8 @@ def evidence(**changes: Any) -> Evidence:
         recent=series(late, recent),
         peers=peers,
     )
+
+
+def judge(seen: Evidence, roles: Collection[str] = ()) -> Verdict:
+    """The verdict of the shipped model."""
+    return detector.judge(_MODEL, seen, roles)
