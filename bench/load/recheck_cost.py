@@ -11,16 +11,17 @@ from models.features.signals import ROLES
 from models.inference.artifact import load_shipped
 from models.inference.detector import judge
 
-_ROLES, _DAYS, _ROUNDS = 12, 7, 300
+_ROLES, _DAYS, _SIBLINGS, _ROUNDS = 12, 7, 5, 300
 _AT = 1_800_000_000.0
 
 
 def measure_recheck() -> Mapping[str, float]:
-    """CPU milliseconds of one decision, by numbers of roles and days."""
+    """CPU milliseconds of one decision with siblings, as served."""
     model, rng = load_shipped(), np.random.default_rng(1)
     names = list(ROLES)[:_ROLES]
     past = _AT - 300.0 * np.arange(_DAYS * 288, 0, -1, dtype=np.float64)
     late = _AT - 15.0 * np.arange(480, -1, -1, dtype=np.float64)
+    half_hour = _AT - 30.0 * np.arange(60, -1, -1, dtype=np.float64)
     took = []
     for _ in range(_ROUNDS):
         evidence = Evidence(
@@ -28,7 +29,10 @@ def measure_recheck() -> Mapping[str, float]:
             at=_AT,
             history={name: _series(past, rng) for name in names},
             recent={name: _series(late, rng) for name in names},
-            relative=True,
+            peers={
+                f"i-{number:017x}": {name: _series(half_hour, rng) for name in names}
+                for number in range(_SIBLINGS)
+            },
         )
         started = time.process_time()
         judge(model, evidence, names[:1])
