@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.baselines import Levels
+from models.features.baselines import MOVED, Levels
 from models.features.window import Window
 
 Floats = NDArray[np.float64]
@@ -73,7 +73,9 @@ def compare(window: Window, levels: Levels, lead: int) -> tuple[Siblings | None,
     lead = _comparable(ratio, z, lead)
     own = ratio[:, lead][np.isfinite(ratio[:, lead])]
     compared = len(own)
-    moved = int((own >= _SHARE_OF_CHANGE).sum()) if abs(z[lead]) >= _MOVED_Z else 0
+    along = int((own >= _SHARE_OF_CHANGE).sum())
+    by_hour = abs(z[lead]) >= _MOVED_Z
+    moved = along if by_hour else _moved_in_week(window, levels, lead)
     busier = _busier(now, base, window, levels, lead)
     known = busier[1:][busier[1:] >= 0]
     siblings = Siblings(seen=seen, compared=compared, moved=moved, surging=None)
@@ -85,7 +87,7 @@ def compare(window: Window, levels: Levels, lead: int) -> tuple[Siblings | None,
     return siblings, (
         float(seen),
         compared / seen,
-        moved / compared if compared else np.nan,
+        (along if by_hour else 0) / compared if compared else np.nan,
         float(known.mean()) if len(known) else np.nan,
         float(np.median(own)) if compared else np.nan,
         _all_along(ratio[:, np.abs(z) >= _MOVED_Z]),
@@ -96,6 +98,20 @@ def _comparable(ratio: Floats, z: Floats, lead: int) -> int:
     """The leading role, or where no sibling has it, the role of theirs that moved the most."""
     known = np.asarray(np.isfinite(ratio).any(axis=0))
     return lead if known[lead] or not known.any() else int(np.where(known, np.abs(z), -1).argmax())
+
+
+def _moved_in_week(window: Window, levels: Levels, lead: int) -> int:
+    """How many siblings moved as a role that is far from its week, though not for this hour.
+
+    Jobs at this hour of some days make nearly all usual at it.
+    """
+    if window.peers is None or abs(levels.columns["now"][lead]) < MOVED:
+        return 0
+    now, before = window.peers[:, lead, 0], window.peers[:, lead, 1]
+    usual, change = levels.middle[lead], levels.now[lead] - levels.middle[lead]
+    base = np.maximum(before, usual) if change < 0 else np.minimum(before, usual)
+    with np.errstate(invalid="ignore"):
+        return int(((now - base) / change >= _SHARE_OF_CHANGE).sum())
 
 
 def _all_along(ratio: Floats) -> float:

@@ -194,7 +194,7 @@ def _explain_siblings(evidence: Evidence, siblings: Siblings | None) -> tuple[Co
         elif not siblings.most_moved:
             text += ": more than one host, but not the whole group."
         elif siblings.surging is None:
-            text += ", but the group's traffic is unknown."
+            text += ", and whether traffic explains it is unknown."
         else:
             text += " without more traffic: the group fails, not one host."
     return (Contribution(role="", sigma=None, text=text),)
