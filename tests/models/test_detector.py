@@ -56,7 +56,7 @@ def test_surge_that_began_long_ago_still_is_the_groups() -> None:
 
 
 def test_surge_in_the_hour_of_a_job_is_the_groups() -> None:
-    """A busy processor is usual at this hour; five busy ones with three times the traffic are not."""
+    """A busy processor is usual at this hour; with three times the traffic everywhere it is not."""
     verdict = judge(evidence(now=SURGE, peers_now=SURGE, job_days=(1, 3, 4, 6)), CPU)
     assert verdict.answer is Answer.CONFIRMED
     assert (verdict.peers_moved, verdict.surging) == (5, True)
