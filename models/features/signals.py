@@ -76,19 +76,6 @@ ROLES: Mapping[str, Role] = {
     )
 }
 
-# The roles of the shipped rules. For any other alert name every role is compared.
-ROLES_OF_ALERT: Mapping[str, frozenset[str]] = {
-    "HighCPU": frozenset({"cpu_busy"}),
-    "HostHighCpuLoad": frozenset({"cpu_busy"}),
-    "NodeCPUHighUsage": frozenset({"cpu_busy"}),
-    "HighLoad": frozenset({"load1"}),
-    "NodeSystemSaturation": frozenset({"load1"}),
-    "HighMemory": frozenset({"memory_used_effective"}),
-    "HostOutOfMemory": frozenset({"memory_used_effective"}),
-    "NodeMemoryHighUtilization": frozenset({"memory_used_effective"}),
-    "DiskSpaceLow": frozenset({"filesystem_used"}),
-}
-
 
 def _scaled(value: float, unit: str) -> str:
     for prefix in ("", "k", "M", "G"):

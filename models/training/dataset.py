@@ -12,12 +12,12 @@ from models.features.evidence import Evidence
 from models.features.signals import ROLES
 from models.features.vector import features
 from models.features.window import DAY_SLOTS, Window, window
-from models.training.fault_injection import ONE_METRIC, inject
-from models.training.idle_host import idle
+from models.training.injection.fault_injection import ONE_METRIC, inject
+from models.training.injection.idle_host import idle
+from models.training.injection.made_siblings import made_siblings
+from models.training.injection.service_roles import with_service_roles
+from models.training.injection.signatures import SIGNATURES
 from models.training.labelled_sets import LabelledSet, Patch, RecordedTarget, evidence_at
-from models.training.made_siblings import made_siblings
-from models.training.service_roles import with_service_roles
-from models.training.signatures import SIGNATURES
 
 _LEAST_PAST_ROWS = 4 * 1440
 _TRIES = 4

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 
 from models.features.evidence import Evidence
-from models.features.signals import ROLES_OF_ALERT
 from models.training.labelled_sets import STEP_S, RecordedTarget, assemble_target
 from receiver.db.database import Database
 from receiver.evidence.metrics_query import MetricsReader
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.roles.of_alert import roles_of_alert
 from receiver.evidence.roles.promql import MEANS, of_instance, query
 from receiver.evidence.target import Target as AlertTarget
 from receiver.runs.feedback import Feedback, list_feedback
@@ -72,7 +72,7 @@ def outcomes(
             incident = _was_incident(feedback)
             if incident is None or feedback.target is None:
                 continue
-            roles = ROLES_OF_ALERT.get(feedback.labels.get("alertname", ""), frozenset())
+            roles = roles_of_alert(feedback.labels)
             target = AlertTarget(id=feedback.target, group=feedback.group)
             evidence = reader.gather(target, feedback.starts_at, roles)
             if evidence.history and evidence.recent:

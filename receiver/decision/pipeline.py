@@ -9,7 +9,6 @@ from functools import cached_property
 from actions.place import HOME, Place
 from actions.reasons import Reason
 from models.features.evidence import Evidence
-from models.features.signals import ROLES_OF_ALERT
 from models.inference.verdict import Verdict
 from receiver.decision.decide import decide, screen
 from receiver.decision.guards.base import GuardInput, Guards
@@ -22,6 +21,7 @@ from receiver.evidence.dependencies.suspects import Suspect
 from receiver.evidence.firing_alerts import read_firing
 from receiver.evidence.prometheus.freshness import ConditionReaders
 from receiver.evidence.promql_recheck import read_facts, recheck, unless_old
+from receiver.evidence.roles.of_alert import roles_of_alert
 from receiver.evidence.target import Target
 from receiver.evidence.targets.resolver import TargetResolver
 from receiver.playbooks.loader import Playbooks
@@ -209,7 +209,7 @@ class GroupDecision:
         key = (target, playbook.name, run.labels.get("alertname", ""))
         if key in self._findings:
             return lambda: (None, self._findings[key])
-        started, roles = time.perf_counter(), ROLES_OF_ALERT.get(key[-1], ())
+        started, roles = time.perf_counter(), roles_of_alert(run.labels)
         reads = None if playbook.ignores_dependencies else pipeline.read_suspects
         gather = None if playbook.recheck else pipeline.gather(target, now, roles)
 

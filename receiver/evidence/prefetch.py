@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from models.features.signals import ROLES_OF_ALERT
 from receiver.evidence.metrics_query import MetricsReader, PastMetrics
 from receiver.evidence.prometheus.answers import PrometheusError
 from receiver.evidence.prometheus.client import Prometheus
+from receiver.evidence.roles.of_alert import roles_of_alert
 from receiver.playbooks.loader import Playbooks
 from receiver.runtime.periodic import Periodic
 
@@ -67,7 +67,7 @@ class Prefetcher:
         for target_id, (labels, prometheus) in self._pending(now).items():
             if self._periodic.stopping.is_set():
                 return
-            roles = ROLES_OF_ALERT.get(labels.get("alertname", ""), frozenset())
+            roles = roles_of_alert(labels)
             names = [name for name in (target_id, labels.get("asg")) if name]
             self.prefetch_aws(names, labels, now)
             previous = pasts.get(target_id)

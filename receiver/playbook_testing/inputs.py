@@ -14,12 +14,12 @@ from actions.execution.disruption_budget import scopes_of
 from actions.execution.records import Attempts, Bounds, Breaker, Claim
 from actions.place import HOME
 from models.features.evidence import Evidence, Series
-from models.features.signals import ROLES_OF_ALERT
 from models.inference.verdict import Contribution, Verdict
 from receiver.controls.records import FREE, Override
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.model import Snapshot, Trigger
 from receiver.decision.versions import SeenVersion
+from receiver.evidence.roles.of_alert import roles_of_alert
 from receiver.playbook_testing.cases import (
     Fleet,
     RecordsInput,
@@ -78,7 +78,7 @@ def _judge(case: TestCase, judge: Judge, now: float) -> Verdict:
         recent=_expand(metrics.recent, 15, now),
         peers={peer: _expand(metrics.peers, 30, now) for peer in peers} if metrics.peers else {},
     )
-    return judge(evidence, ROLES_OF_ALERT.get(case.alert.get("alertname", ""), ()))
+    return judge(evidence, roles_of_alert(case.alert))
 
 
 def _expand(roles: Mapping[str, str], step_s: float, now: float) -> dict[str, Series]:

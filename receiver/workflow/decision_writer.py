@@ -10,7 +10,6 @@ import structlog
 from actions.reasons import Reason
 from actions.refusal import RETRY_AFTER_S
 from models.features.evidence import Evidence
-from models.features.signals import ROLES_OF_ALERT
 from models.inference.verdict import Verdict
 from receiver.decision.holdout import assign, holdout_gate, recovered_at
 from receiver.decision.metrics import DecisionMetrics
@@ -20,6 +19,7 @@ from receiver.decision.stored_plan import to_stored
 from receiver.evidence.plot_data import plot_series, shorten, thin
 from receiver.evidence.promql_recheck import conditions_of
 from receiver.evidence.range_queries import plotted
+from receiver.evidence.roles.of_alert import roles_of_alert
 from receiver.runs import relapses
 from receiver.runs.model import Arm, GuardResult, Run, State, StoredPlan
 from receiver.runs.queries import stats
@@ -239,7 +239,5 @@ def evidence_view(
         "recent": recent,
         "peers": peers,
         "problems": list(evidence.problems),
-        "sketches": plot_series(
-            evidence, verdict, ROLES_OF_ALERT.get(labels.get("alertname", ""), ())
-        ),
+        "sketches": plot_series(evidence, verdict, roles_of_alert(labels)),
     }

@@ -16,12 +16,12 @@ from models.training import pipeline
 from models.training.boosting import Boosting
 from models.training.cross_fit import cross_fit
 from models.training.dataset import Origin, Rows
-from models.training.fault_injection import inject
-from models.training.idle_host import idle
+from models.training.injection.fault_injection import inject
+from models.training.injection.idle_host import idle
+from models.training.injection.made_siblings import made_siblings
+from models.training.injection.service_roles import with_service_roles
+from models.training.injection.signatures import SIGNATURES
 from models.training.labelled_sets import RecordedTarget, evidence_at, read_set
-from models.training.made_siblings import made_siblings
-from models.training.service_roles import with_service_roles
-from models.training.signatures import SIGNATURES
 
 _EXCERPT = Path(__file__).parent / "data" / "smd-excerpt"
 

@@ -8,10 +8,10 @@ from typing import cast
 import pytest
 
 from actions.refusal import Refusal
-from models.features.signals import ROLES_OF_ALERT
 from receiver.cli.reference.pages import public_page
 from receiver.decision.guards.alert import require_one_playbook
 from receiver.decision.guards.base import GuardInput
+from receiver.evidence.roles.of_alert import roles_of_alert
 from receiver.playbooks.loader import load
 from receiver.playbooks.public_alerts import public_alerts, why_no_playbook
 
@@ -83,7 +83,7 @@ def test_the_model_weighs_what_the_alert_is_about() -> None:
     """Alerts whose playbook has no re-check of its own."""
     for name, playbook in _OF_PLAYBOOKS.items():
         (found,) = _PLAYBOOKS.named(playbook)
-        assert found.recheck or name in ROLES_OF_ALERT, name
+        assert found.recheck or roles_of_alert({"alertname": name}), name
 
 
 def test_the_job_of_the_exporter_is_in_one_place() -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.features.vector import GROUP_OF
+from models.training.injection.signatures import SIGNATURES, Signature
 from models.training.labelled_sets import Patch, RecordedTarget
-from models.training.signatures import SIGNATURES, Signature
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
