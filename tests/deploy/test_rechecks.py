@@ -279,9 +279,14 @@ def _promtool(folder: Path, timeline: _Timeline, playbooks: Sequence[Playbook]) 
         "input_series": list(timeline.series),
         "promql_expr_test": expected,
     }
-    file = folder / "test.yml"
     names = ("node", "host", "service", "watch")
-    files = [*(str(_RULES / f"{name}.yml") for name in names), str(rules)]
+    return _failures(folder, case, [*(_RULES / f"{name}.yml" for name in names), rules])
+
+
+def _failures(folder: Path, case: Mapping[str, Any], rules: Sequence[Path] = ()) -> str:
+    """What is wrong by `promtool test rules`; nothing if the case holds."""
+    file = folder / "test.yml"
+    files = [str(path) for path in rules]
     file.write_text(json.dumps({"rule_files": files, "evaluation_interval": "5s", "tests": [case]}))
     result = subprocess.run(
         [tools.find("promtool"), "test", "rules", file], capture_output=True, text=True, check=False
@@ -363,9 +368,27 @@ def test_a_replacement_is_verified_by_its_own_series(
         for expr in exprs
     ]
     case = {"interval": "5s", "input_series": series, "promql_expr_test": tests}
-    file = tmp_path / "test.yml"
-    file.write_text(json.dumps({"evaluation_interval": "5s", "tests": [case]}))
-    result = subprocess.run(
-        [tools.find("promtool"), "test", "rules", file], capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert not _failures(tmp_path, case)
+
+
+@pytest.mark.parametrize(
+    ("free", "recovered"),
+    [
+        ("3900x180 3900-40x10 3500x5 3900x40", True),
+        ("4000-0.5x240", False),
+        ("3900x180 3900-40x10 3500x45", False),
+    ],
+    ids=["filled within a minute, cleaned", "goes on filling", "stays full"],
+)
+def test_a_cleaned_disk_is_verified(tmp_path: Path, free: str, *, recovered: bool) -> None:
+    (playbook,) = load(_ROOT / "playbooks").named("disk-filling")
+    samples = [{"labels": "{}", "value": 1}] if recovered else []
+    assert playbook.verify
+    check = {"expr": f"({render(playbook.verify.expr, EXAMPLES)}) != 0", "exp_samples": samples}
+    tests = [{**check, "eval_time": f"{seconds}s"} for seconds in (1020, 1035)]
+    case = {
+        "interval": "5s",
+        "input_series": _of_mount(avail_bytes=free),
+        "promql_expr_test": tests,
+    }
+    assert not _failures(tmp_path, case)
