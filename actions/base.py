@@ -71,12 +71,13 @@ class Call:
 
     `token` ("RUN/STEP", at most 64 ASCII characters) names this step for ever; it is sent as client
     token, comment or tag. At least `min_healthy` instances of a group must stay. `before` is what
-    `observe` saw, `made` what `act` returned. The step `reverses` another one, or not. `group_name`
-    is the target's group at the decision, empty without one; `group` is the group itself if it was
-    read less than a second ago. The run has `acted_on` these
-    instances, and AWS may be `at_work` on some of them still. `evidence` keeps what is captured;
-    None without an archive. Of a step to be rolled back: for `unrefused_s` no rollback of it was
-    refused.
+    `observe` saw, `made` what `act` returned, and `seen` what `next_call` read for the call that
+    follows at once. The step `reverses` another one, or not. `group_name` is the target's group at
+    the decision, empty without one; `group` is the group itself if it was read less than a second
+    ago, and `target_groups` are those that the last decision saw, or None. The run has `acted_on`
+    these instances, and AWS may be `at_work` on some of them still. `evidence` keeps what is
+    captured; None without an archive. Of a step to be rolled back: for `unrefused_s` no rollback of
+    it was refused.
     """
 
     aws: Aws
@@ -87,9 +88,11 @@ class Call:
     min_healthy: int = 0
     group_name: str = ""
     group: Group | None = None
+    target_groups: Sequence[str] | None = None
     reverses: bool = False
     before: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
+    seen: dict[str, Any] = field(default_factory=dict)
     acted_on: Sequence[str] = ()
     at_work: Sequence[str] = ()
     evidence: EvidenceStore | None = None

@@ -194,6 +194,7 @@ class _Builder:
                 aws_at=self.aws_at,
                 recent_scopes=self.evidence.aws_readers.recent_scopes,
                 recent_group=self.evidence.aws_readers.recent_group,
+                target_groups=self.evidence.aws_readers.target_groups,
                 messenger=self.edges.messenger or self.edges.channels or NullMessenger(),
                 begin=self.leadership.write,
                 read=self.database.read,

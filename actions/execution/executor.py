@@ -6,11 +6,12 @@ otherwise the action's `read_back` reads from AWS what happened. An outcome that
 `unknown`; then only an idempotent action is called again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -44,7 +45,8 @@ class Executor:
     raise if this process may no longer act; another process then continues the step. `forbids`
     returns the refusal by people's latest orders: it runs in the transaction of the claim, and
     again in the one right before the call. `recent_scopes` and `recent_group` return what was
-    recently read, once, or None.
+    recently read, once, or None; `target_groups` what the last decision saw of a group, for what is
+    captured.
     """
 
     aws_at: Callable[[Place], Aws]
@@ -56,6 +58,7 @@ class Executor:
     check: Callable[[], None]
     recent_scopes: RecentScopes
     recent_group: RecentGroup
+    target_groups: Callable[[Place, str], Sequence[str] | None] = lambda *_: None
     evidence: EvidenceStore | None = None
     standalone_percent: Callable[[Place], float] = lambda _: STANDALONE_PERCENT
 
@@ -138,17 +141,18 @@ class Executor:
         cancelling = intent.cancelled_at is not None and not self._is_shown(step, intent)
         if intent.outcome is not Outcome.CHANGED or cancelling:
             return intent
+        call = self.call(intent)
         with on_behalf_of(intent.run_id):
-            if step.action.must_cancel(self.call(intent)):
+            if step.action.must_cancel(call):
                 return self.cancel(step, intent)
-            made = step.action.next_call(self.call(intent))
+            made = step.action.next_call(call)
         if made is None:
             return intent
         with self.begin() as connection:
             if self._why_not_any_more(connection, step, intent) is not None:
                 return intent
             intent = ledger.record_next(connection, intent, made, self.clock())
-        return self._settle(step, intent, self._call(step, intent))
+        return self._settle(step, intent, self._call(step, intent, seen=call.seen))
 
     def settle_lost(self, step: Step, intent: Intent) -> Intent:
         """Read back a call without an answer; the same intent while AWS shows nothing of it.
@@ -223,12 +227,25 @@ class Executor:
         young = self.clock() - intent.sent_at < step.action.shown_within_s
         return (self._lost if young else self._read_back)(step, intent, _NO_ANSWER)
 
-    def _call(self, step: Step, intent: Intent, *, again: bool = False) -> _Ended:
+    def _call(
+        self,
+        step: Step,
+        intent: Intent,
+        *,
+        again: bool = False,
+        seen: Mapping[str, Any] = MappingProxyType({}),
+    ) -> _Ended:
         """The result of the call; if it is made `again`, the first one may be shown later."""
         self.check()
+        call = replace(
+            self.call(intent),
+            seen={**seen},
+            group_name=step.group,
+            target_groups=self.target_groups(step.place, step.group) if step.group else None,
+        )
         try:
             with on_behalf_of(intent.run_id):
-                created = step.action.act(replace(self.call(intent), group_name=step.group))
+                created = step.action.act(call)
         except NotActionableError as refusal:
             failure = Failure(name=str(refusal), refused=True, cause=Cause.STATE)
         except MessengerError as error:

@@ -94,7 +94,11 @@ class Capture(Action):
         if not is_waited_for(call.made):
             return None
         answer = read_invocation(call)
-        return None if answer is None or answer["Status"] in _RUNNING else call.made
+        if answer is None or answer["Status"] in _RUNNING:
+            return None
+        # It does not change any more.
+        call.seen["invocation"] = answer
+        return call.made
 
     def read_back(self, call: Call) -> CallResult:
         del call
@@ -196,7 +200,8 @@ def _group_view(call: Call) -> Mapping[str, Any]:
 
 
 def _healths(call: Call, group: str) -> Iterator[Mapping[str, Any]]:
-    for arn in read_group(call.aws, group).target_groups:
+    known = call.target_groups
+    for arn in read_group(call.aws, group).target_groups if known is None else known:
         answer = call.aws.elbv2.describe_target_health(TargetGroupArn=arn)
         for health in answer["TargetHealthDescriptions"]:
             if call.target in {group, health["Target"]["Id"]}:
@@ -205,7 +210,7 @@ def _healths(call: Call, group: str) -> Iterator[Mapping[str, Any]]:
 
 def _host_output(call: Call) -> Mapping[str, Any]:
     """Raises NotActionableError where the command did not run to its end."""
-    answer = read_invocation(call)
+    answer = call.seen.get("invocation") or read_invocation(call)
     if answer is None or not answer.get("StandardOutputContent"):
         status = answer["StatusDetails"] if answer else "not known"
         raise NotActionableError(f"the command is {status}")

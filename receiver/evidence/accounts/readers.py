@@ -76,6 +76,10 @@ class AwsReaders:
         """As `AwsReader.recent_group`."""
         return self.at(place).recent_group(name)
 
+    def target_groups(self, place: Place, name: str) -> Sequence[str] | None:
+        """The ARNs of the group's target groups, as the last decision saw them, or None."""
+        return self.at(place).target_groups.get(name)
+
     def recent_scopes(
         self, place: Place, target: str, group: str, bounds: Bounds
     ) -> Sequence[Scope] | None:

@@ -16,6 +16,7 @@ from actions.catalog.registry import CATALOG
 from actions.evidence import EvidenceError
 from demo.aws.clients import clients
 from demo.aws.faults import InjectedFault
+from demo.aws.world import target_group_arn
 from receiver.runtime.redaction import Redaction
 from tests.actions.catalog.catalog_fixtures import GROUP, World
 from tests.conftest import Clock
@@ -57,6 +58,22 @@ def test_what_aws_and_the_host_show_is_kept(tmp_path: Path) -> None:
     assert health["Target"]["Id"] == world.host.id
     assert "SmartCloudOps-Capture" in said["host"]["output"]
     assert (made["missing"], len(world.sent("SendCommand"))) == ({}, 1)
+
+
+def test_what_is_known_is_not_asked_again(tmp_path: Path) -> None:
+    """Its group's target groups by the decision, and the output that ended the wait for it."""
+    world = World()
+    known = [target_group_arn("web")]
+    call = replace(world.call(), evidence=_store(tmp_path), target_groups=known)
+    made = _act(call)
+    (health,) = _kept(tmp_path, made, "-aws")["group"]["target_health"]
+    assert (health["target_group"], health["Target"]["Id"]) == (known[0], world.host.id)
+    world.clock.now += 5
+    last = replace(call, made=made)
+    assert _CAPTURE.next_call(last) is not None
+    assert "host" in _kept(tmp_path, _act(last), "-host")
+    read = [call.operation for call in world.emulator.log]
+    assert (read.count("GetCommandInvocation"), "DescribeAutoScalingGroups" in read) == (1, False)
 
 
 def test_of_a_group_there_is_no_console(tmp_path: Path) -> None:
