@@ -176,8 +176,11 @@ class Executor:
         """Record the new step, and call AWS where a call is needed."""
         if intent.stage is not Stage.INTENT:
             with self.begin() as connection:
-                ledger.record(connection, intent)
-            return intent
+                claimed = step.escalates or step.action.claims
+                refusal = None if claimed else self._why_not_any_more(connection, step, intent)
+                if refusal is None:
+                    ledger.record(connection, intent)
+            return refusal or intent
         refusal = self._record_dispatch(step, intent)
         return refusal or self._settle(step, intent, self._call(step, intent))
 
@@ -185,6 +188,9 @@ class Executor:
         """Record the intent and its dispatch, or the refusal to send it, in one transaction."""
         with self.begin() as connection:
             refusal, now = self._why_not_any_more(connection, step, intent), self.clock()
+            if refusal is not None and not (step.escalates or step.action.claims):
+                # It was not asked before, so that nothing has begun.
+                return refusal
             after = (
                 replace(intent, stage=Stage.DISPATCHED, dispatched_at=now)
                 if refusal is None

@@ -142,10 +142,13 @@ class Preparation:
 
     def _claim(self, step: Step) -> tuple[int, Group | None] | Refusal:
         """The claim's fence, and the group where it was read for the claim; or the refusal."""
-        if step.escalates or not step.action.claims:
+        if step.escalates:
             # It is asked again in the transaction right before the call.
             with self.read() as connection:
                 return self.why_forbidden(connection, step) or (_NO_FENCE, None)
+        if not step.action.claims:
+            # It is asked in the transaction that records the step, right before the call.
+            return _NO_FENCE, None
         scopes: Sequence[Scope] = ()
         group = None
         if step.action.removes_capacity and step.reverses is None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from actions.audit import log
 from actions.base import Outcome
 from actions.execution import claims, ledger
 from actions.execution.ledger import Intent
+from actions.reasons import Reason
+from actions.refusal import Refusal
 from actions.step_key import StepKind
 from demo.aws.faults import InjectedFault
 from demo.aws.hardness import Hardness
@@ -64,6 +67,31 @@ def test_a_reboot_does_not_wait_for_what_its_host_says(whole: Whole) -> None:
     ]
     assert operations == ["SendCommand", "RebootInstances", "GetConsoleScreenshot"]
     assert len(_capture(whole).made["objects"]) == 1
+
+
+def test_the_decision_tells_it_the_target_groups(whole: Whole) -> None:
+    """The group is not read again for them."""
+    whole.deliver(whole.group()[0])
+    whole.work()
+    operations = whole.aws.operations()
+    after = operations[operations.index("RebootInstances") :]
+    assert "DescribeScalingActivities" in after
+    assert "DescribeAutoScalingGroups" not in after
+
+
+def test_a_hold_that_came_meanwhile_leaves_nothing_to_record(whole: Whole) -> None:
+    executor = replace(
+        whole.service.lifecycle.step_runner.executor,
+        forbids=lambda _connection, _step: Refusal(Reason.OVERRIDE_HOLD, "a person holds it"),
+    )
+    object.__setattr__(whole.service.lifecycle.step_runner, "executor", executor)
+    whole.deliver(whole.group()[0])
+    whole.work()
+    run = whole.only()
+    with whole.state.read() as connection:
+        assert ledger.intents_by_run(connection, [run.id]) == {}
+    assert (run.state, run.refusal) == (State.REFUSED, Reason.OVERRIDE_HOLD)
+    assert {"SendCommand", "RebootInstances"} & {*whole.aws.operations()} == set()
 
 
 def test_what_a_host_says_beside_a_step_is_kept_when_it_has_come(tmp_path: Path) -> None:
