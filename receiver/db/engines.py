@@ -35,7 +35,9 @@ _POSTGRESQL = {
 }
 _PREPARED_MAX = 1000
 # A connection that was unused for so long is tried before it is used again.
-_TRIED_AFTER_S = 1.0
+TRIED_AFTER_S = 1.0
+# In the `info` of a connection that is given back later than it was used.
+UNUSED_SINCE = "unused_since"
 
 
 def sqlite_engine(url: str) -> Engine:
@@ -114,11 +116,11 @@ def _try_idle_connections(engine: Engine) -> None:
 
     @event.listens_for(engine, "checkin")
     def note(_: object, entry: ConnectionPoolEntry) -> None:
-        entry.info["used_at"] = time.monotonic()
+        entry.info["used_at"] = entry.info.pop(UNUSED_SINCE, time.monotonic())
 
     @event.listens_for(engine, "checkout")
     def look(driver: Any, entry: ConnectionPoolEntry, _: object) -> None:
-        if time.monotonic() - entry.info.get("used_at", math.inf) < _TRIED_AFTER_S:
+        if time.monotonic() - entry.info.get("used_at", math.inf) < TRIED_AFTER_S:
             return
         try:
             engine.dialect.do_ping(driver)

@@ -11,13 +11,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from receiver.db.database import Database, describe_error, is_connection_lost
+from receiver.db.database import (
+    Database,
+    KeptConnection,
+    describe_error,
+    is_connection_lost,
+)
 from receiver.webhook import episodes
 from receiver.webhook.delivery import (
     Delivery,
@@ -131,24 +137,25 @@ class Inbox:
 
     def _drain(self) -> None:
         running = True
-        while running:
-            items = [self._queue.get()]
-            while not self._queue.empty():
-                items.append(self._queue.get())
-            running = None not in items
-            try:
-                self._commit([item for item in items if item is not None])
-            except Exception:
-                # The thread continues, because without it no delivery would be stored.
-                _logger.exception("inbox_write_failed")
+        with closing(KeptConnection(self.database.engine)) as kept:
+            while running:
+                items = [self._queue.get()]
+                while not self._queue.empty():
+                    items.append(self._queue.get())
+                running = None not in items
+                try:
+                    self._commit([item for item in items if item is not None], kept)
+                except Exception:
+                    # The thread continues, because without it no delivery would be stored.
+                    _logger.exception("inbox_write_failed")
 
-    def _commit(self, items: Sequence[Delivery | RunEnded]) -> None:
+    def _commit(self, items: Sequence[Delivery | RunEnded], kept: KeptConnection) -> None:
         deliveries = [item for item in items if isinstance(item, Delivery)]
         with self._counting:
             self._waiting -= sum(len(delivery.alerts) for delivery in deliveries)
         try:
             ended = [item for item in items if isinstance(item, RunEnded)]
-            receipts = self._store_all(deliveries, ended)
+            receipts = self._store_all(deliveries, ended, kept)
         except SQLAlchemyError as error:
             refuse(deliveries, describe_error(error))
             return
@@ -164,7 +171,7 @@ class Inbox:
             self.arrived()
 
     def _store_all(
-        self, deliveries: Sequence[Delivery], ended: Sequence[RunEnded]
+        self, deliveries: Sequence[Delivery], ended: Sequence[RunEnded], kept: KeptConnection
     ) -> Sequence[Receipt]:
         """Store all in one transaction, retried while the connection is lost.
 
@@ -177,7 +184,8 @@ class Inbox:
         while True:
             try:
                 # Ends that are lost are reported again (`RunCloser`).
-                with self.database.write(synced=bool(deliveries), first=first) as connection:
+                synced = bool(deliveries)
+                with self.database.write(synced=synced, first=first, kept=kept) as connection:
                     episodes.end_runs(connection, ended)
                     stored = (
                         episodes.by_keys(connection, keys)

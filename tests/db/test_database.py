@@ -9,7 +9,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import InternalError
 
 from actions.driver import run
-from receiver.db.database import Database, database
+from receiver.db.database import Database, KeptConnection, database
+from receiver.db.engines import TRIED_AFTER_S
 
 _INSERT = text("INSERT INTO written VALUES (:by)")
 
@@ -51,6 +52,49 @@ def test_only_what_need_not_be_on_disk_at_once_waits_for_no_disk(state: Database
             return int(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
 
     assert [level(synced=synced) for synced in (True, False, True)] == [2, 1, 2]
+
+
+@pytest.mark.parametrize("kind", ["state", "empty"])
+def test_a_thread_that_writes_often_keeps_its_connection(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    """Each write is a transaction of its own; after a failed one, the connection is another."""
+    records: Database = request.getfixturevalue(kind)
+    kept = KeptConnection(records.engine)
+
+    def fail() -> None:
+        with records.write(kept=kept) as connection:
+            connection.execute(_INSERT, {"by": "third"})
+            raise ZeroDivisionError
+
+    with records.write(kept=kept) as connection:
+        connection.execute(text("CREATE TABLE written (by TEXT)"))
+        first = connection
+    with records.write(kept=kept) as connection:
+        connection.execute(_INSERT, {"by": "second"})
+        assert connection is first
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with records.write(kept=kept) as connection:
+        assert connection is not first
+        connection.execute(_INSERT, {"by": "fourth"})
+    kept.close()
+    with records.read() as connection:
+        written = connection.scalars(text("SELECT by FROM written ORDER BY by")).all()
+    assert written == ["fourth", "second"]
+
+
+def test_a_kept_connection_that_was_lost_meanwhile_is_replaced(shared: Database) -> None:
+    """No write fails because PostgreSQL was restarted while none was made."""
+    kept = KeptConnection(shared.engine)
+    with shared.write(kept=kept) as connection:
+        lost = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+    with shared.ask() as connection:
+        connection.exec_driver_sql(f"SELECT pg_terminate_backend({lost})")
+    time.sleep(TRIED_AFTER_S + 0.1)
+    with shared.write(kept=kept) as connection:
+        assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() != lost
+    kept.close()
 
 
 def test_postgresql_syncs_alike(empty: Database) -> None:
