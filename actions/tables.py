@@ -51,6 +51,17 @@ class Json(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
+class Prose(TypeDecorator[str]):
+    """Text that may quote an alert or AWS, with U+FFFD for NUL, which PostgreSQL cannot store."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        del dialect
+        return None if value is None else value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 class StepNumber(TypeDecorator[StepKey]):
     """The key of a step, as its number. Raises ValueError for a number that no step has."""
 
@@ -186,7 +197,7 @@ intents = Table(
     Column("fence", BigInteger, nullable=False),
     Column("stage", String(16), nullable=False),
     Column("outcome", String(16)),
-    Column("error", Text),
+    Column("error", Prose),
     Column("started_at", Double, nullable=False),
     Column("dispatched_at", Double),
     Column("ended_at", Double),
@@ -209,7 +220,7 @@ debts = Table(
     Column("ended_at", Double),
     Column("next_at", Double),
     Column("attempts", Integer, nullable=False),
-    Column("problem", Text),
+    Column("problem", Prose),
     # AWS will not have it given back without harm, or the action is no longer known.
     Column("needs_person", Boolean, nullable=False),
     *place_columns(),

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-from actions.tables import Json, metadata, place_columns
+from actions.tables import Json, Prose, metadata, place_columns
 
 runs = Table(
     "runs",
@@ -27,7 +27,7 @@ runs = Table(
     Column("id", String(26), primary_key=True),
     Column("state", String(24), nullable=False),
     Column("refusal", String(64)),
-    Column("outcome", Text),
+    Column("outcome", Prose),
     Column("fingerprint", Json, nullable=False),
     Column("labels", Json, nullable=False),
     Column("annotations", Json, nullable=False),

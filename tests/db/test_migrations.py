@@ -12,10 +12,13 @@ from sqlalchemy import Column, MetaData, Table, column, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from actions.audit import log
+from actions.reasons import Reason
 from demo.stack.postgres import Postgres
 from receiver.db import tables
 from receiver.db.database import Database, SchemaError, database
-from receiver.runs import intake, store
+from receiver.evidence.targets import mapping
+from receiver.runs import intake, store, transitions
+from receiver.runs.model import State
 from receiver.runs.queries import search
 from receiver.webhook import episodes, payload
 
@@ -148,6 +151,32 @@ def test_an_alert_with_any_character_becomes_a_run(empty: Database, name: str) -
         run = store.get(connection, _ID)
     assert run is not None
     assert run.labels == labels
+
+
+@pytest.mark.parametrize("kind", ["state", "shared"])
+def test_an_outcome_that_quotes_any_character_is_stored(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    """Otherwise the refusal of such an alert would fail, and with it all others of its group."""
+    records: Database = request.getfixturevalue(kind)
+    labels = {"alertname": "x", "instance": "10.0.0.7:9100", "region": "eu\x00west"}
+    alert = payload.parse_alert({"labels": labels}, 1.0)
+    assert alert is not None
+    untrue = mapping.load(None).contradiction(labels, {"region": "eu-west-1"})
+    assert untrue is not None
+    with records.write() as connection:
+        queued = episodes.QueuedAlert(id=_ID, received_at=1.0, alert=alert)
+        intake.insert_from_inbox(connection, [queued], 1.0)
+        run = store.get(connection, _ID)
+        assert run is not None
+        outcome = f"it is elsewhere than {untrue}"
+        assert transitions.move(
+            connection, run, State.REFUSED, 2.0, refusal=Reason.NO_TARGET, outcome=outcome
+        )
+    with records.read() as connection:
+        stored = store.get(connection, _ID)
+    assert stored is not None
+    assert stored.outcome == "it is elsewhere than region=eu\N{REPLACEMENT CHARACTER}west"
 
 
 def _filled(migrated: Database, history: str) -> dict[str, list[dict[str, Any]]]:
