@@ -76,6 +76,9 @@ class HeadSigner:
                 with self.database.write() as connection:
                     kill_switch.distrust(connection, why, self.clock(), everything=True)
             elif link.seq > (last_signed.seq if last_signed else 0):
+                # A loss of power must not undo what is signed: the chain would lack it.
+                with self.database.write() as connection:
+                    log.sync(connection)
                 signed_heads.sign(folder, key, link, self.clock())
                 self._signed = folder, link
                 self.metrics.anchored.set(link.seq)

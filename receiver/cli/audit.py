@@ -27,7 +27,7 @@ from receiver.cli.error_translation import translate_errors
 from receiver.cli.errors import BadInputError, FailedError, FindingsError
 from receiver.cli.output import echo
 from receiver.cli.reconciliation import finding_line, reconcile_ledger, reconciliation_json
-from receiver.db.database import database
+from receiver.db.database import Database, database
 from receiver.db.process_lock import export_lock
 from receiver.settings import Settings
 
@@ -106,6 +106,7 @@ def audit_export(where: str | None) -> None:
         target = _archive(loaded, where)
         state = database(loaded.database_url)
         with export_lock(state):
+            _sync(state)
             exported = export.export(state.read, target, now)
         last = exported.last
         signed = loaded.audit_key_file is not None and last.seq > 0
@@ -180,6 +181,15 @@ def audit_reconcile(
         echo(counts + late)
     if result.findings:
         raise FindingsError(() if as_json else map(finding_line, result.findings))
+
+
+def _sync(state: Database) -> None:
+    """Put on disk what is exported, if this user may write to the database.
+
+    Otherwise a loss of power could undo it, and the chain would lack exported records.
+    """
+    with suppress(SQLAlchemyError), state.write() as connection:
+        log.sync(connection)
 
 
 def _distrust(loaded: Settings, why: str) -> None:

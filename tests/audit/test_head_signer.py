@@ -76,6 +76,38 @@ def test_a_head_is_signed_when_there_are_new_records(
     assert _value(signer.metrics.anchored) == 5
 
 
+def test_no_loss_of_power_undoes_what_is_signed(
+    shared: Database, clock: Clock, key: Path, tmp_path: Path
+) -> None:
+    """The service would miss the signed record, and pause everything until an admin came."""
+    signer = _signer(shared, clock, key, tmp_path / "archive")
+    with shared.ask() as connection:
+        # By itself PostgreSQL puts it on disk after a fifth of a second.
+        connection.exec_driver_sql("ALTER SYSTEM SET wal_writer_delay = '10s'")
+        connection.exec_driver_sql("SELECT pg_reload_conf()")
+    with shared.write(synced=False) as connection:
+        log.append(connection, clock(), log.Event(actor="a", event="settled"))
+    with shared.ask() as connection:
+        written = connection.exec_driver_sql("SELECT pg_current_wal_insert_lsn()").scalar_one()
+    signer.run_once()
+    with shared.ask() as connection:
+        query = "SELECT pg_current_wal_flush_lsn() >= %s"
+        assert connection.exec_driver_sql(query, (written,)).scalar_one()
+    assert signed_heads.list_numbers(FolderArchive(tmp_path / "archive")) == [1]
+
+
+def test_sqlite_writes_so_that_it_syncs(state: Database) -> None:
+    """Its version changes for other connections with each commit that writes, and only then."""
+    fill(state, 1)
+    with state.ask() as other:
+        before = other.exec_driver_sql("PRAGMA data_version").scalar_one()
+        with state.write() as connection:
+            log.sync(connection)
+        assert other.exec_driver_sql("PRAGMA data_version").scalar_one() != before
+    with state.read() as connection:
+        assert log.verify(connection).ok
+
+
 def test_a_head_that_cannot_be_stored_is_counted_and_retried(
     state: Database, clock: Clock, key: Path, tmp_path: Path
 ) -> None:
