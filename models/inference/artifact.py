@@ -10,14 +10,13 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from models.features.vector import NAMES
-from models.inference.micro_batch import MicroBatcher
 from models.inference.parameters import FORMAT, Parameters
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
@@ -48,14 +47,10 @@ class Manifest:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """One version of the model; `batcher` predicts with `parameters`, and is thread-safe."""
+    """One version of the model."""
 
     version: str
     parameters: Parameters
-    batcher: MicroBatcher = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "batcher", MicroBatcher(self.parameters))
 
 
 def features_hash() -> str:

@@ -23,6 +23,7 @@ from models.inference.parameters import (
     Thresholds,
     days_alike,
     decide,
+    jumps,
 )
 from models.inference.verdict import Answer, Contribution, Verdict
 
@@ -70,7 +71,7 @@ def examine(model: Model | None, evidence: Evidence, roles: Collection[str] = ()
     if not found.levels.roles:
         why = "No metric of the target has both a current value and a history."
         return Examined(_undecided(model.version, why))
-    prediction = model.batcher.predict(found.vector)
+    (prediction,) = model.parameters.predict(found.vector[None])
     verdict = _verdict(model, evidence, found, prediction)
     return Examined(verdict, found.vector[model.parameters.used], prediction)
 
@@ -134,8 +135,7 @@ def _alone(thresholds: Thresholds, prediction: Prediction) -> Answer:
         thresholds,
         fault=prediction.fault,
         confidence=prediction.confidence,
-        score=0.0 if prediction.recurring else prediction.score,
-        usual=prediction.usual,
+        harmless=prediction.harmless,
     )
 
 
@@ -214,6 +214,8 @@ def _explain(
         text += (
             f" The host is {prediction.unusual:.1f} times as far from its past as usual at most."
         )
+    elif jumps(found.vector[None])[0] and not prediction.recurring:
+        text += f" It is within its range, but {found.levels.roles[found.lead]} jumped."
     if prediction.recurring:
         on, of = days_alike(found.vector)
         moved = np.flatnonzero(np.abs(found.levels.columns["now"]) >= MOVED)

@@ -8,19 +8,25 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from models.features.baselines import MOVED
 from models.features.vector import NAMES
-from models.inference.scorers import UNKNOWN, Scorers, prepare_rows
+from models.inference.scorers import UNKNOWN, Scorers, Scores, prepare_rows
 from models.inference.tree_ensemble import Floats, Forest
 from models.inference.verdict import Answer
 
-FORMAT = 4
+FORMAT = 5
 _EVEN = 0.5
 # The most that is told of a host within its own range: there a signature is all that speaks, and
 # on labels of real machines it was wrong more often than right where it was surest.
 _MOST_WHILE_USUAL = 0.94
 _APART = NAMES.index("apart_ratio")
 _OF_DAYS, _ON_DAYS = NAMES.index("all_of_days"), NAMES.index("all_count")
+_MOVED = [NAMES.index(name) for name in ("risen", "fallen")]
+_TURNS = [NAMES.index(name) for name in ("lead_turn", "lead_quarter")]
 _DAYS_AT_LEAST = 3
+# The least probability of a known harmless event that refutes; of lower ones, real incidents of
+# application servers had many.
+_SURELY_ALIKE = 0.95
 
 
 class FaultKind(StrEnum):
@@ -41,7 +47,7 @@ class Prediction:
 
     `score` in [0, 1] orders alerts, `confidence` is the calibrated probability of an incident.
     `fault` is the probability of a fault by the signature alone, `alike` that of a known harmless
-    event; `usual` says what `is_usual` does, `recurring` what `recurs` does. `strange` is the
+    event; `harmless` says what `is_harmless` does, `recurring` what `recurs` does. `strange` is the
     distance to the training examples; 99 % of them are within 1. `unusual` is the distance from the
     target's own past, of which 99 % is within 1.
     """
@@ -50,39 +56,54 @@ class Prediction:
     confidence: float
     fault: float
     alike: float
-    usual: bool
+    harmless: bool
     recurring: bool
     strange: float
     unusual: float
     kind: FaultKind
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Thresholds:
-    """The bounds of `decide`; beyond `strange` an alert resembles no training example."""
+    """The bounds of `decide`; beyond `strange` an alert resembles no training example.
+
+    Confirmed is a signature from `confirm` on. Refuted is a score up to `refute` with a signature
+    up to `harmless`.
+    """
 
     confirm: float
     refute: float
+    harmless: float
     strange: float
 
 
-def decide(
-    thresholds: Thresholds, *, fault: float, confidence: float, score: float, usual: bool
-) -> Answer:
+def decide(thresholds: Thresholds, *, fault: float, confidence: float, harmless: bool) -> Answer:
     """The answer about a host alone.
 
-    Confirmed by the signature, and never below an even chance; refuted only where the score is low
-    and the host is as `usual`. The score of what recurs does not count: it is 0.
+    Confirmed by the signature, and never below an even chance; refuted only if it is `harmless`.
     """
     if fault >= thresholds.confirm:
         return Answer.CONFIRMED if confidence >= _EVEN else Answer.UNDECIDED
-    return Answer.REFUTED if score <= thresholds.refute and usual else Answer.UNDECIDED
+    return Answer.REFUTED if harmless else Answer.UNDECIDED
+
+
+def is_harmless(
+    thresholds: Thresholds, scores: Scores, vectors: NDArray[np.floating[Any]]
+) -> NDArray[np.bool_]:
+    """Of each vector, whether it recurs, or shows nothing of a fault and is as usual.
+
+    As usual is a target alike a harmless event, or within its own range and there without a jump.
+    """
+    usual = (scores.alike >= _SURELY_ALIKE) | ((unusual(vectors) <= 1) & ~jumps(vectors))
+    low = (scores.ranked <= thresholds.refute) & (scores.fault <= thresholds.harmless)
+    return np.asarray(recurs(vectors) | (low & usual))
 
 
 def recurs(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """Of each vector, whether it was so at this hour on most other days."""
+    """Of each vector, whether a role moved, and did so at this hour on most other days."""
     share, days = vectors[:, _OF_DAYS], vectors[:, _ON_DAYS]
-    return np.asarray((share >= _EVEN) & (days >= _DAYS_AT_LEAST))
+    moved = vectors[:, _MOVED].sum(axis=1) > 0
+    return np.asarray(moved & (share >= _EVEN) & (days >= _DAYS_AT_LEAST))
 
 
 def days_alike(vector: NDArray[np.floating[Any]]) -> tuple[int, int]:
@@ -91,21 +112,19 @@ def days_alike(vector: NDArray[np.floating[Any]]) -> tuple[int, int]:
     return (round(float(days)), round(float(days / share))) if share > 0 else (0, 0)
 
 
-def is_usual(vectors: NDArray[np.floating[Any]], alike: Floats) -> NDArray[np.bool_]:
-    """Of each vector, whether the target is within its own range, or alike what is harmless.
-
-    That is a known harmless event by its probability `alike`, or what recurs at this hour.
-    """
-    return np.asarray((alike >= _EVEN) | (unusual(vectors) <= 1) | recurs(vectors))
+def jumps(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Of each vector, whether its leading role changes faster than it nearly ever did."""
+    return np.asarray(np.nanmax(np.abs(vectors[:, _TURNS]), axis=1, initial=0.0) >= MOVED)
 
 
-def calibrate(curve: Floats, certainty: Floats, unusual: Floats) -> Floats:
-    """The probability of an incident for each certainty, by the `curve` of `Parameters`.
+def calibrate(curves: Floats, thresholds: Thresholds, scores: Scores, unusual: Floats) -> Floats:
+    """The probability of an incident for each of the scores, by the `curves` of `Parameters`.
 
     A host within its own range (`unusual` up to 1) is never told to be ill at 0.95 or more.
     """
+    alone, shown = (np.interp(scores.certainty, *curve) for curve in curves)
     most = np.where(unusual <= 1, _MOST_WHILE_USUAL, 1.0)
-    return np.minimum(np.interp(certainty, *curve), most)
+    return np.asarray(np.minimum(np.where(scores.fault >= thresholds.confirm, shown, alone), most))
 
 
 def unusual(vectors: NDArray[np.floating[Any]]) -> Floats:
@@ -120,14 +139,15 @@ def unusual(vectors: NDArray[np.floating[Any]]) -> Floats:
 
 @dataclass(frozen=True)
 class Parameters:
-    """All that a model has learned; `arrays` and `from_arrays` convert it for the disk.
+    """All that a model has learned.
 
-    `curve` [2, knots] has certainties of `Scores`, and the share of incidents at each.
+    `curves` [2, 2, knots] have certainties of `Scores`, and the share of incidents at each: of
+    alerts without a signature that confirms, and with one.
     """
 
     scorers: Scorers
     kinds: Forest
-    curve: Floats
+    curves: Floats
     thresholds: Thresholds
     centre: Floats
     spread: Floats
@@ -141,19 +161,18 @@ class Parameters:
         """Predict for [rows, features], with features as in `vector.NAMES`; NaN is unknown."""
         rows = prepare_rows(vectors)
         scores = self.scorers.score(rows)
-        combined = scores.combined
         kinds = _softmax(self.kinds(rows))
         strange, apart = self._strange(rows), unusual(vectors)
-        confidence = calibrate(self.curve, scores.certainty, apart)
-        usual, recurring = is_usual(vectors, scores.alike), recurs(vectors)
+        confidence = calibrate(self.curves, self.thresholds, scores, apart)
+        harmless, recurring = is_harmless(self.thresholds, scores, vectors), recurs(vectors)
         names = tuple(FaultKind)
         return [
             Prediction(
-                score=float(1 / (1 + np.exp(-combined[row]))),
+                score=float(scores.ranked[row]),
                 confidence=float(confidence[row]),
                 fault=float(scores.fault[row]),
                 alike=float(scores.alike[row]),
-                usual=bool(usual[row]),
+                harmless=bool(harmless[row]),
                 recurring=bool(recurring[row]),
                 strange=float(strange[row]),
                 unusual=float(apart[row]),
@@ -169,37 +188,20 @@ class Parameters:
             / self.strange_unit
         )
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        own: dict[str, NDArray[Any]] = {
-            "curve": self.curve,
-            "limits": np.array(
-                [self.thresholds.confirm, self.thresholds.refute, self.thresholds.strange]
-            ),
-            "centre": self.centre,
-            "spread": self.spread,
-            "examples": self.examples,
-            "strange_unit": np.array(self.strange_unit),
-            "used": self.used,
-            "feature_edges": self.feature_edges,
-            "score_edges": self.score_edges,
-        }
-        return own | self.scorers.arrays() | self.kinds.arrays("kinds_")
-
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Raises KeyError and ValueError if the arrays are not a model."""
-        confirm, refute, strange = (float(value) for value in arrays["limits"])
         return cls(
             scorers=Scorers.from_arrays(arrays),
             kinds=Forest.from_arrays(arrays, "kinds_"),
-            curve=arrays["curve"],
+            curves=arrays["curves"],
             centre=arrays["centre"],
             spread=arrays["spread"],
             examples=arrays["examples"],
             used=arrays["used"],
             feature_edges=arrays["feature_edges"],
             score_edges=arrays["score_edges"],
-            thresholds=Thresholds(confirm=confirm, refute=refute, strange=strange),
+            thresholds=Thresholds(*(float(limit) for limit in arrays["limits"])),
             strange_unit=float(arrays["strange_unit"].item()),
         )
 

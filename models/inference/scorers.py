@@ -25,8 +25,8 @@ _DISTANCES = [NAMES.index(name) for name in ("near30_flat", "near30_steep", "siz
 # that were trained without each of them: more of the distance ranks incidents of real machines
 # better, more of the signature those of kinds and machines never seen. From `_PLAIN` on a
 # signature is as plain as a distance can be, and a plainer one only breaks ties.
-_SIGNATURE, _PLAIN, _TIES = 0.7, 0.5, 0.05
-_DISTANCE, _NEAR, _HARMLESS = 2.0, 0.6, 0.5
+_SIGNATURE, _PLAIN, _TIES = 2.0, -1.0, 0.2
+_DISTANCE, _NEAR, _HARMLESS = 3.6, -0.6, 0.45
 # What a signature adds to the certainty, but not to the rank.
 _CERTAIN = 0.2
 
@@ -56,6 +56,11 @@ class Scores:
         return np.asarray(either + _TIES * fault)
 
     @property
+    def ranked(self) -> Floats:
+        """The one score, in [0, 1]."""
+        return np.asarray(1 / (1 + np.exp(-self.combined)))
+
+    @property
     def certainty(self) -> Floats:
         """What `Parameters.curve` turns into a probability: a signature counts for more."""
         return self.combined + _CERTAIN * log_odds(self.fault)
@@ -78,12 +83,6 @@ class Scorers:
         measured = rows[:, _DISTANCES].astype(np.float64)
         known = np.where(measured == UNKNOWN, 0.0, measured)
         return Scores(**shares, distance=np.log(known + _STILL).mean(axis=1))
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        arrays: dict[str, NDArray[Any]] = {}
-        for field in fields(self):
-            arrays |= getattr(self, field.name).arrays(f"{field.name}_")
-        return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:

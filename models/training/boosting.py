@@ -11,7 +11,7 @@ from models.features.vector import NAMES
 from models.inference.parameters import FaultKind
 from models.inference.scorers import UNKNOWN, Scorers, prepare_rows
 from models.inference.tree_ensemble import Forest
-from models.training.dataset import JUDGED, MADE, Origin, Rows
+from models.training.dataset import JUDGED, Origin, Rows
 from models.training.export.tree_conversion import from_boosting, never
 
 # The share of rows on which each model of a scorer is trained. Row weights would have the same
@@ -91,7 +91,7 @@ def _faults(x: NDArray[np.float32], rows: Rows, boosting: Boosting) -> Forest:
     natural, judged = rows.origin == Origin.NATURAL, rows.kind == JUDGED
     # The incidents of published sets show no signature of a fault; incidents of this fleet do.
     usable = ~(natural & rows.incident) | judged
-    synthetic = (rows.source == MADE) & ~judged
+    synthetic = ~rows.counted & ~judged
     models = []
     for number in range(_MODELS):
         kept = usable & (~synthetic | (rng.random(len(rows)) < _MADE_SHARE))
@@ -108,10 +108,12 @@ def _faults(x: NDArray[np.float32], rows: Rows, boosting: Boosting) -> Forest:
 
 
 def _alikes(x: NDArray[np.float32], rows: Rows, boosting: Boosting) -> Forest:
-    """Injected look-alikes against all that was not injected; near 0 if there are none."""
+    """Injected look-alikes against what was not injected; near 0 if there are none.
+
+    Only of what was made for training: the sets have few kinds of look-alikes.
+    """
     injected = rows.origin == Origin.INJECTED
-    # Only alerts of the sets, without this repository's far more numerous injections.
-    kept = (rows.source != MADE) & ~(injected & rows.incident)
+    kept = ~rows.counted & ~(injected & rows.incident)
     if injected[kept].all() or not injected[kept].any():
         return never()
     models = [

@@ -19,25 +19,27 @@ from models.inference.parameters import (
     Thresholds,
     calibrate,
     decide,
-    is_usual,
+    is_harmless,
     nearest_distance,
-    recurs,
     standardise,
     unusual,
 )
 from models.inference.scorers import UNKNOWN, Scorers, Scores, prepare_rows
-from models.inference.tree_ensemble import Floats
+from models.inference.tree_ensemble import Floats, Forest
 from models.inference.verdict import Answer
 from models.intervals import wilson
 from models.training.boosting import Boosting, fit, fit_kinds
-from models.training.dataset import MADE, Origin, Rows
+from models.training.dataset import Origin, Rows
 
 _PRECISION = 0.975
 _PRECISION_AT_LEAST = 0.96
-_REFUTED_AT_MOST = 0.04
+# Of the injected incidents: up to which share the score, and the signature, of a refuted one goes.
+_REFUTED_AT_MOST, _HARMLESS_AT_MOST = 0.04, 0.02
+# What sets with injected alerts weigh in the calibration: chosen by its error on held-out machines.
+_INJECTED = 0.7
 _EXAMPLES = 1500
 _USED = 60
-_KNOTS = 60
+_KNOTS = 40
 _USUAL_SHARE = 0.99
 _STRANGE = 1.3
 
@@ -84,10 +86,8 @@ def build_parameters(
     rows: Rows, scorers: Scorers, scores: Scores, boosting: Boosting
 ) -> Parameters:
     """The calibrated model: thresholds and probabilities from the cross-fitted `scores`."""
-    counted = rows.source != MADE
-    combined = scores.combined
-    splits = scorers.fault.splits(len(NAMES))
-    columns = np.argsort(-splits, kind="stable")[:_USED].astype(np.int16)
+    counted, thresholds = rows.counted, _thresholds(rows, scores)
+    columns = np.argsort(-_splits(scorers.fault), kind="stable")[:_USED].astype(np.int16)
     centre, spread, examples = _examples(rows, columns, boosting.seed)
     apart = np.array(
         [
@@ -98,16 +98,22 @@ def build_parameters(
     return Parameters(
         scorers=scorers,
         kinds=fit_kinds(rows, boosting),
-        curve=_curve(rows.only(counted), scores.certainty[counted]),
-        thresholds=_thresholds(rows, scores, combined),
+        curves=_curves(rows.only(counted), scores.only(counted), thresholds),
+        thresholds=thresholds,
         centre=centre,
         spread=spread,
         examples=examples,
         strange_unit=float(np.quantile(apart, _USUAL_SHARE)),
         used=columns,
         feature_edges=edges(rows.vectors[:, columns].astype(np.float64)),
-        score_edges=edges((1 / (1 + np.exp(-combined)))[:, None])[0],
+        score_edges=edges(scores.ranked[:, None])[0],
     )
+
+
+def _splits(forest: Forest) -> NDArray[np.int64]:
+    """The number of nodes that split on each feature."""
+    inner = forest.left != np.arange(len(forest.left))
+    return np.bincount(forest.feature[inner], minlength=len(NAMES))
 
 
 def _score_held(rows: Rows, vectors: NDArray[np.float32], boosting: Boosting) -> Scores:
@@ -116,29 +122,26 @@ def _score_held(rows: Rows, vectors: NDArray[np.float32], boosting: Boosting) ->
 
 def answer_rows(rows: Rows, scores: Scores) -> Answers:
     """Each row's answer, by thresholds and a calibration from the other groups."""
-    combined, certainty = scores.combined, scores.certainty
-    counted = rows.source != MADE
+    counted = rows.counted
     answers = [Answer.UNDECIDED] * len(rows)
     confidence = np.full(len(rows), np.nan)
-    score, apart = 1 / (1 + np.exp(-combined)), unusual(rows.vectors)
-    usual = is_usual(rows.vectors, scores.alike)
-    refutable = np.where(recurs(rows.vectors), 0.0, score)
+    apart = unusual(rows.vectors)
     for group in np.unique(rows.group[counted]):
         own = rows.group == group
         others = ~own
-        thresholds = _thresholds(rows.only(others), scores.only(others), combined[others])
+        thresholds = _thresholds(rows.only(others), scores.only(others))
         kept = others & counted
-        curve = _curve(rows.only(kept), certainty[kept])
-        confidence[own] = calibrate(curve, certainty[own], apart[own])
-        for row in np.flatnonzero(own):
+        curves = _curves(rows.only(kept), scores.only(kept), thresholds)
+        confidence[own] = calibrate(curves, thresholds, scores.only(own), apart[own])
+        harmless = is_harmless(thresholds, scores.only(own), rows.vectors[own])
+        for number, row in enumerate(np.flatnonzero(own)):
             answers[row] = decide(
                 thresholds,
                 fault=scores.fault[row],
                 confidence=confidence[row],
-                score=refutable[row],
-                usual=bool(usual[row]),
+                harmless=bool(harmless[number]),
             )
-    return Answers(answers=answers, score=score, confidence=confidence)
+    return Answers(answers=answers, score=scores.ranked, confidence=confidence)
 
 
 def _examples(
@@ -154,11 +157,19 @@ def _examples(
     return centre, spread, standardise(x[sample], centre, spread)
 
 
-def _curve(rows: Rows, certainty: Floats) -> Floats:
-    """The calibration curve of `Parameters`.
+def _curves(rows: Rows, scores: Scores, thresholds: Thresholds) -> Floats:
+    """The calibration curves of `Parameters`: of alerts without a signature, and with one."""
+    weight, shown = _weights(rows), scores.fault >= thresholds.confirm
+    known = shown.any() and not shown.all()
+    parts = (~shown, shown) if known else (np.ones_like(shown),) * 2
+    return np.stack([_curve(scores.certainty[k], rows.incident[k], weight[k]) for k in parts])
 
-    Sets with injected alerts count for half, as do those without; each set as much as another. They
-    differ in size, and in how many of their alerts are incidents.
+
+def _weights(rows: Rows) -> Floats:
+    """Sets differ in size, and in how many of their alerts are incidents.
+
+    Sets with injected alerts count for most; among them, as among those without, each as much as
+    another.
     """
     injected = np.unique(rows.source[rows.origin == Origin.INJECTED])
     weight = np.zeros(len(rows))
@@ -166,18 +177,25 @@ def _curve(rows: Rows, certainty: Floats) -> Floats:
         names = [name for name in np.unique(rows.source) if (name in injected) is with_injections]
         for name in names:
             own = rows.source == name
-            weight[own] = len(rows) / (2 * len(names) * np.count_nonzero(own))
-    at = np.unique(np.quantile(certainty, np.linspace(0, 1, _KNOTS)))
-    near = np.median(np.diff(at)) / 2
+            share = _INJECTED if with_injections else 1 - _INJECTED
+            weight[own] = share * len(rows) / (len(names) * np.count_nonzero(own))
+    return weight
+
+
+def _curve(certainty: Floats, incident: NDArray[np.bool_], weight: Floats) -> Floats:
+    """Knots [2, _KNOTS] of a calibration curve; all are means, so that it extrapolates nothing."""
     iso = IsotonicRegression(y_min=0.001, y_max=0.999, out_of_bounds="clip")
-    iso.fit(certainty, rows.incident, sample_weight=weight)
-    smooth = np.mean([iso.predict(at + shift) for shift in np.linspace(-near, near, 9)], axis=0)
-    return np.vstack([at, np.maximum.accumulate(smooth)])
+    share = iso.fit(certainty, incident, sample_weight=weight).predict(certainty)
+    parts = np.array_split(np.argsort(certainty, kind="stable"), min(_KNOTS, len(certainty)))
+    means = [
+        (certainty[part].mean(), np.average(share[part], weights=weight[part])) for part in parts
+    ]
+    return np.array(means + [means[-1]] * (_KNOTS - len(means))).T
 
 
-def _thresholds(rows: Rows, scores: Scores, combined: Floats) -> Thresholds:
-    """Confirm from the lowest score that has enough precision; refute where incidents are rare."""
-    kept = (rows.source != MADE) & np.isin(
+def _thresholds(rows: Rows, scores: Scores) -> Thresholds:
+    """Confirm from the lowest signature with enough precision; refute where incidents are rare."""
+    kept = rows.counted & np.isin(
         rows.source, np.unique(rows.source[rows.origin == Origin.INJECTED])
     )
     fault, incident = scores.fault[kept], rows.incident[kept]
@@ -187,8 +205,10 @@ def _thresholds(rows: Rows, scores: Scores, combined: Floats) -> Thresholds:
     lower = np.array([wilson(int(k), int(n))[0] for k, n in zip(right, count, strict=True)])
     holds = (right / count >= _PRECISION) & (lower >= _PRECISION_AT_LEAST)
     confirm = float(fault[order][np.flatnonzero(holds).max()]) if holds.any() else 2.0
-    up = np.argsort(combined[kept], kind="stable")
+    ranked = scores.ranked[kept]
+    up = np.argsort(ranked, kind="stable")
     missed = np.cumsum(incident[up]) / max(int(incident.sum()), 1)
     low = np.flatnonzero(missed <= _REFUTED_AT_MOST)
-    refute = float(combined[kept][up][low.max()]) if len(low) else -np.inf
-    return Thresholds(confirm=confirm, refute=1 / (1 + float(np.exp(-refute))), strange=_STRANGE)
+    refute = float(ranked[up][low.max()]) if len(low) else -1.0
+    harmless = float(np.quantile(fault[incident], _HARMLESS_AT_MOST)) if incident.any() else 0.0
+    return Thresholds(confirm, refute, harmless, _STRANGE)

@@ -1,7 +1,7 @@
 """Training rows: the vector of features and the label of every alert."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Self
 
@@ -33,8 +33,8 @@ _ALSO_SHORTER, _SHORTER_DAYS = 0.3, (1.0, 5.0)
 _NODE_EXPORTER_UP_TO, _ONE_ROLE_UP_TO, _KEEP_ROLE = 0.6, 0.8, 0.5
 # A series with less deviation counts as constant.
 _LEAST_DEVIATION = 1e-4
-# The set name of rows that are used for training but not for figures.
-MADE = "made"
+# The source of rows that are of no set.
+_MADE = "made"
 # The kind of alerts that have a person's feedback.
 JUDGED = "judged"
 
@@ -50,7 +50,7 @@ class Rows:
 
     The arrays are `vectors` [rows, features], and for each alert whether it was an incident, its
     kind, group, origin and set (`source`). A group is never split between training and test.
-    Figures leave out rows of the set `MADE`.
+    Figures are of the `counted` rows; the others were made for training.
     """
 
     vectors: NDArray[np.float32]
@@ -59,19 +59,20 @@ class Rows:
     group: NDArray[np.str_]
     origin: NDArray[np.str_]
     source: NDArray[np.str_]
+    counted: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.incident)
 
     def only(self, kept: NDArray[np.bool_]) -> Self:
-        return type(self)(**{field.name: getattr(self, field.name)[kept] for field in fields(self)})
+        return type(self)(**{one.name: getattr(self, one.name)[kept] for one in fields(self)})
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         return cls(
             **{
-                field.name: np.concatenate([getattr(part, field.name) for part in parts])
-                for field in fields(cls)
+                one.name: np.concatenate([getattr(part, one.name) for part in parts])
+                for one in fields(cls)
             }
         )
 
@@ -86,9 +87,10 @@ class _Label:
 
 @dataclass(kw_only=True)
 class _RowsBuilder:
-    source: str
-    vectors: list[NDArray[np.float64]]
-    labels: list[tuple[bool, str, str, str]]
+    source: str = _MADE
+    counted: bool = False
+    vectors: list[NDArray[np.float64]] = field(default_factory=list)
+    labels: list[tuple[bool, str, str, str]] = field(default_factory=list)
 
     def add(self, vector: NDArray[np.float64], label: _Label) -> None:
         self.vectors.append(vector)
@@ -103,14 +105,15 @@ class _RowsBuilder:
             group=np.array(group),
             origin=np.array(origin),
             source=np.array([self.source] * len(incident)),
+            counted=np.array([self.counted] * len(incident)),
         )
 
 
 def rows_of_set(labelled: LabelledSet, *, seed: int) -> Rows:
     """A row for each alert of a labelled set; some alerts have a second row with fewer roles."""
     rng = np.random.default_rng(seed)
-    own = _RowsBuilder(source=labelled.name, vectors=[], labels=[])
-    fewer = _RowsBuilder(source=MADE, vectors=[], labels=[])
+    own = _RowsBuilder(source=labelled.name, counted=True)
+    fewer = _RowsBuilder(source=labelled.name)
     for line, (alert, evidence) in enumerate(labelled):
         grids = window(evidence)
         origin = Origin.INJECTED if line in labelled.patches else Origin.NATURAL
@@ -133,7 +136,7 @@ class JudgedAlert:
 
 def judged_rows(judged: Sequence[JudgedAlert]) -> Rows:
     """A row for each alert. Figures leave these rows out: they are few, and people chose them."""
-    builder = _RowsBuilder(source=MADE, vectors=[], labels=[])
+    builder = _RowsBuilder()
     for alert in judged:
         label = _Label(
             incident=alert.incident, kind=JUDGED, group=alert.group, origin=Origin.NATURAL
@@ -160,7 +163,7 @@ def injected_rows(target: RecordedTarget, group: str, *, each: int, seed: int) -
     An everyday alert is a moment of the first half at which a threshold would have fired.
     """
     rng = np.random.default_rng(seed)
-    builder = _RowsBuilder(source=MADE, vectors=[], labels=[])
+    builder = _RowsBuilder()
     with_service = with_service_roles(target, rng)
     hosts = (target, idle(with_service, rng), with_service, idle(with_service, rng))
     for kind in (*SIGNATURES, ONE_METRIC):

@@ -20,7 +20,6 @@ from models.inference.scorers import Scores
 from models.training.boosting import Boosting, fit
 from models.training.cross_fit import Answers, answer_rows, build_parameters, cross_fit
 from models.training.dataset import (
-    MADE,
     JudgedAlert,
     Origin,
     Rows,
@@ -171,7 +170,6 @@ def _figures(rows: Rows, scores: Scores) -> tuple[Summary, ...]:
     return tuple(
         summarise(str(name), "cross-fitted", _scored(rows, answers, rows.source == name))
         for name in _sets(rows)
-        if name != MADE
     )
 
 
@@ -194,7 +192,7 @@ def _rehearsal(rows: Rows, boosting: Boosting, progress: Progress) -> tuple[Summ
 
 def _left_out(rows: Rows, boosting: Boosting, progress: Progress) -> tuple[Summary, ...]:
     """Figures on each set, by a model that was trained on the others."""
-    names = [name for name in _sets(rows) if name != MADE]
+    names = _sets(rows)
     summaries = []
     for number, name in enumerate(names):
         progress("leaving out sets", number, len(names))
@@ -207,10 +205,11 @@ def _without(rows: Rows, boosting: Boosting, name: str, unseen: NDArray[np.bool_
     answers = Answers(
         answers=answer_rows(rows, scores).answers, score=scores.combined, confidence=None
     )
-    return summarise(name, "cross-fitted", _scored(rows, answers, unseen & (rows.source != MADE)))
+    return summarise(name, "cross-fitted", _scored(rows, answers, unseen))
 
 
 def _scored(rows: Rows, answers: Answers, chosen: NDArray[np.bool_]) -> list[Scored]:
+    """Those of the chosen that are counted."""
     confidence = answers.confidence
     return [
         Scored(
@@ -222,16 +221,16 @@ def _scored(rows: Rows, answers: Answers, chosen: NDArray[np.bool_]) -> list[Sco
             score=float(answers.score[row]),
             confidence=None if confidence is None else float(confidence[row]),
         )
-        for row in np.flatnonzero(chosen)
+        for row in np.flatnonzero(chosen & rows.counted)
     ]
 
 
 def _sets(rows: Rows) -> list[str]:
-    return list(dict.fromkeys(rows.source.tolist()))
+    return list(dict.fromkeys(rows.source[rows.counted].tolist()))
 
 
 def _set_kinds(rows: Rows) -> list[str]:
-    kept = (rows.source != MADE) & (rows.origin == Origin.INJECTED)
+    kept = rows.counted & (rows.origin == Origin.INJECTED)
     return sorted(set(rows.kind[kept].tolist()))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from models.features.evidence import Evidence, Series
 from models.inference.verdict import Answer
-from tests.models.fleet_fixtures import BATCH, CPU, RUNAWAY, SURGE, Level, evidence, judge
+from tests.models.fleet_fixtures import BATCH, CPU, DAY, RUNAWAY, SURGE, Level, evidence, judge
 
 
 def without(metrics: Evidence, *roles: str) -> Evidence:
@@ -82,7 +82,10 @@ def test_job_seen_on_too_few_days_is_undecided() -> None:
 def test_first_job_ever_is_undecided() -> None:
     """CPU with disk work that was never seen could be a job or a fault."""
     metrics = evidence(now=BATCH)
-    assert judge(metrics, CPU).answer is Answer.UNDECIDED
+    verdict = judge(metrics, CPU)
+    assert verdict.answer is Answer.UNDECIDED
+    assert verdict.confidence is not None
+    assert 0.2 < verdict.confidence < 0.8
     assert "disk_write_bytes is " in texts(metrics)
 
 
@@ -126,6 +129,55 @@ def test_high_level_that_is_usual_is_not_confirmed() -> None:
     assert verdict.answer is not Answer.CONFIRMED
     assert verdict.unusual is not None
     assert verdict.unusual <= 1
+
+
+def _swinging(metrics: Evidence, jump: float) -> Evidence:
+    """Its processor follows the day between 10 and 70 %, and jumps within that at last."""
+
+    def swing(series: Series, last_s: float) -> Series:
+        times = np.asarray(series.times)
+        noise = 0.05 * np.asarray(series.values)
+        values = 0.4 + 0.3 * np.sin(2 * np.pi * (times - metrics.at) / DAY) + noise
+        return Series(series.times, (values + jump * (times > metrics.at - last_s)).tolist())
+
+    history, recent = dict(metrics.history or {}), dict(metrics.recent or {})
+    history["cpu_busy"] = swing(history["cpu_busy"], 0)
+    recent["cpu_busy"] = swing(recent["cpu_busy"], 60)
+    return replace(metrics, history=history, recent=recent)
+
+
+def test_a_jump_within_the_own_range_is_not_refuted() -> None:
+    """Of the same level, reached as slowly as every day, nothing is to be said."""
+    metrics = _swinging(evidence(), jump=0.15)
+    verdict = judge(metrics, CPU)
+    assert verdict.unusual is not None
+    assert verdict.unusual <= 1
+    assert verdict.answer is not Answer.REFUTED
+    assert "within its range, but cpu_busy jumped" in texts(metrics)
+    calm = _swinging(evidence(), jump=0.0)
+    assert judge(calm, CPU).answer is Answer.REFUTED
+    assert "jumped" not in texts(calm)
+
+
+def test_a_lone_host_within_its_range_is_not_confirmed() -> None:
+    """It was as busy at another hour of each day: a signature alone is too little, as is said."""
+    metrics = evidence(seed=2, now=RUNAWAY)
+    past = dict(metrics.history or {})
+    times = np.asarray(past["cpu_busy"].times)
+    busy = np.abs((metrics.at - times) % DAY - 9 * 3600) < 3600
+    past |= {
+        role: Series(
+            times.tolist(),
+            np.where(busy, level(np.asarray(past[role].values)), past[role].values).tolist(),
+        )
+        for role, level in RUNAWAY.items()
+    }
+    lone = replace(metrics, history=past, peers={})
+    verdict = judge(lone, CPU)
+    assert verdict.answer is Answer.UNDECIDED
+    assert verdict.unusual is not None
+    assert verdict.unusual <= 1
+    assert "without siblings it must be out of its own range" in texts(lone)
 
 
 def test_group_that_fails_without_traffic_is_left_alone() -> None:

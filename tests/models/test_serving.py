@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +17,11 @@ from models.features.window import window
 from models.inference import artifact, drift
 from models.inference.artifact import ModelError
 from models.inference.detector import judge
-from models.inference.parameters import decide
+from models.inference.parameters import Thresholds, decide, is_harmless
+from models.inference.scorers import Scores
 from models.inference.tree_ensemble import Forest
 from models.inference.verdict import Answer
-from models.training.export.artifact_writer import save
+from models.training.export.artifact_writer import arrays_of_forest, save
 from models.training.export.tree_conversion import from_boosting, never
 from models.training.labelled_sets import LabelledSet, SetError, read_set
 from receiver.cli.model import evaluate
@@ -76,7 +76,9 @@ def test_no_answer_contradicts_what_it_shows(model: artifact.Model, excerpt: Lab
     """A refuted host is in its range, or like what is harmless; a confirmed one is likely ill."""
     for alert, evidence in excerpt:
         verdict = judge(model, evidence, alert.roles)
-        predicted = model.batcher.predict(features(window(evidence), alert.roles).vector)
+        (predicted,) = model.parameters.predict(
+            features(window(evidence), alert.roles).vector[None]
+        )
         assert verdict.unusual == pytest.approx(predicted.unusual, abs=0.01)
         if verdict.answer is Answer.REFUTED:
             assert predicted.unusual <= 1 or predicted.alike >= 0.5 or predicted.recurring
@@ -132,7 +134,7 @@ def test_no_probability_is_told_of_what_resembles_nothing_learned(
 
 
 @pytest.mark.parametrize(
-    ("fault", "confidence", "usual", "answer"),
+    ("fault", "confidence", "harmless", "answer"),
     [
         (0.9, 0.9, False, Answer.CONFIRMED),
         (0.9, 0.3, False, Answer.UNDECIDED),
@@ -142,11 +144,41 @@ def test_no_probability_is_told_of_what_resembles_nothing_learned(
     ],
 )
 def test_a_low_score_alone_refutes_nothing(
-    model: artifact.Model, fault: float, confidence: float, *, usual: bool, answer: Answer
+    model: artifact.Model, fault: float, confidence: float, *, harmless: bool, answer: Answer
 ) -> None:
     limits = model.parameters.thresholds
-    told = decide(limits, fault=fault, confidence=confidence, score=fault, usual=usual)
+    told = decide(limits, fault=fault, confidence=confidence, harmless=harmless)
     assert told is answer
+
+
+@pytest.mark.parametrize(
+    ("fault", "far", "alike", "shown", "harmless"),
+    [
+        (0.01, 0.5, 0.0, {}, True),
+        # The signature tells a little of a fault.
+        (0.1, 0.5, 0.0, {}, False),
+        # Within its range, and there in a jump that it hardly ever makes.
+        (0.01, 0.5, 0.0, {"lead_turn": 3.0}, False),
+        (0.01, 0.5, 0.0, {"lead_quarter": -3.0}, False),
+        # Out of its range: as a surge is, or as it is every day at this hour.
+        (0.01, 3.0, 0.0, {}, False),
+        (0.01, 3.0, 0.97, {"lead_turn": 3.0}, True),
+        (0.01, 3.0, 0.0, {"risen": 2, "all_of_days": 0.9, "all_count": 6}, True),
+        (0.01, 3.0, 0.8, {}, False),
+        # Nothing moved, so that nothing recurs.
+        (0.01, 3.0, 0.0, {"all_of_days": 0.9, "all_count": 6}, False),
+    ],
+)
+def test_harmless_is_a_claim_with_its_own_evidence(
+    fault: float, far: float, alike: float, shown: dict[str, float], *, harmless: bool
+) -> None:
+    usual = {"risen": 0, "fallen": 0, "apart_ratio": 2 * np.log10(far)}
+    vector = np.full(len(NAMES), np.nan)
+    for name, value in (usual | shown).items():
+        vector[NAMES.index(name)] = value
+    scores = Scores(fault=np.array([fault]), alike=np.array([alike]), distance=np.array([-2.0]))
+    limits = Thresholds(confirm=0.5, refute=0.4, harmless=0.05, strange=1.3)
+    assert is_harmless(limits, scores, vector[None]).tolist() == [harmless]
 
 
 def _with_noise_after(evidence: Evidence, rng: np.random.Generator) -> Evidence:
@@ -342,31 +374,13 @@ def test_trees_walk_as_scikit_learn_does() -> None:
         assert np.allclose(from_boosting(fitted)(rows), raw, atol=1e-5)
 
 
-def test_readings_at_the_same_time_are_those_of_each_alone(
-    model: artifact.Model, excerpt: LabelledSet
-) -> None:
-    """In a storm they are made in one go: nobody gets another one's."""
-    vectors = [features(window(evidence), alert.roles).vector for alert, evidence in excerpt]
-    with ThreadPoolExecutor(16) as pool:
-        together = list(pool.map(model.batcher.predict, vectors))
-    assert together == [model.parameters.predict(vector[None, :])[0] for vector in vectors]
-
-
-def test_a_reading_that_fails_fails_for_whoever_asked(model: artifact.Model) -> None:
-    """It is raised where it was asked for, and the next one is read all the same."""
-    with pytest.raises(ValueError, match="features are needed"):
-        model.batcher.predict(np.zeros(3))
-    vector = np.full(len(NAMES), np.nan)
-    assert model.batcher.predict(vector) == model.parameters.predict(vector[None, :])[0]
-
-
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [("left", 10**6, "outside"), ("roots", -1, "outside"), ("threshold", 0.0, "cycle")],
 )
 def test_trees_that_would_not_end_are_refused(name: str, value: float, why: str) -> None:
     """A walk that leaves the arrays or goes round in them is found at loading."""
-    arrays = never().arrays("tree_")
+    arrays = arrays_of_forest(never(), "tree_")
     assert Forest.from_arrays(arrays, "tree_")(np.zeros((1, 1), np.float32)) < 0
     arrays[f"tree_{name}"] = np.array([value], dtype=arrays[f"tree_{name}"].dtype)
     with pytest.raises(ValueError, match=why):

@@ -84,6 +84,7 @@ def test_nothing_is_learned_of_the_machine_that_is_scored() -> None:
         group=np.repeat([f"host-{number}" for number in range(8)], 50),
         origin=np.repeat(Origin.INJECTED.value, 400),
         source=np.repeat("chance", 400),
+        counted=np.ones(400, np.bool_),
     )
     boosting = Boosting(seed=1, faults=15, alikes=1, kinds=1)
     scores = cross_fit(chance, folds=2, boosting=boosting, progress=lambda *_: None)
