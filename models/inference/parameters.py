@@ -67,12 +67,14 @@ class Prediction:
 class Thresholds:
     """The bounds of `decide`; beyond `strange` an alert resembles no training example.
 
-    Confirmed is a signature from `confirm` on. Refuted is a score up to `refute` with a signature
-    up to `harmless`.
+    Confirmed is a signature from `confirm` on. Refuted is a signature up to `harmless`, with a
+    score up to `refute` for what is alike a harmless event, and up to `quiet` for a host within its
+    own range.
     """
 
     confirm: float
     refute: float
+    quiet: float
     harmless: float
     strange: float
 
@@ -94,9 +96,9 @@ def is_harmless(
 
     As usual is a target alike a harmless event, or within its own range and there without a jump.
     """
-    usual = (scores.alike >= _SURELY_ALIKE) | ((unusual(vectors) <= 1) & ~jumps(vectors))
-    low = (scores.ranked <= thresholds.refute) & (scores.fault <= thresholds.harmless)
-    return np.asarray(recurs(vectors) | (low & usual))
+    alike = (scores.alike >= _SURELY_ALIKE) & (scores.ranked <= thresholds.refute)
+    usual = (unusual(vectors) <= 1) & (scores.ranked <= thresholds.quiet) & ~jumps(vectors)
+    return np.asarray(recurs(vectors) | ((scores.fault <= thresholds.harmless) & (alike | usual)))
 
 
 def recurs(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:

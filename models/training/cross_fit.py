@@ -35,6 +35,9 @@ _PRECISION = 0.975
 _PRECISION_AT_LEAST = 0.96
 # Of the injected incidents: up to which share the score, and the signature, of a refuted one goes.
 _REFUTED_AT_MOST, _HARMLESS_AT_MOST = 0.04, 0.02
+# Of the incidents of all sets, also of those that only people saw: up to which share the score of a
+# host goes that is refuted because it is within its own range.
+_QUIET_AT_MOST = 0.15
 # What sets with injected alerts weigh in the calibration: chosen by its error on held-out machines.
 _INJECTED = 0.7
 _EXAMPLES = 1500
@@ -205,10 +208,20 @@ def _thresholds(rows: Rows, scores: Scores) -> Thresholds:
     lower = np.array([wilson(int(k), int(n))[0] for k, n in zip(right, count, strict=True)])
     holds = (right / count >= _PRECISION) & (lower >= _PRECISION_AT_LEAST)
     confirm = float(fault[order][np.flatnonzero(holds).max()]) if holds.any() else 2.0
-    ranked = scores.ranked[kept]
-    up = np.argsort(ranked, kind="stable")
-    missed = np.cumsum(incident[up]) / max(int(incident.sum()), 1)
-    low = np.flatnonzero(missed <= _REFUTED_AT_MOST)
-    refute = float(ranked[up][low.max()]) if len(low) else -1.0
-    harmless = float(np.quantile(fault[incident], _HARMLESS_AT_MOST)) if incident.any() else 0.0
-    return Thresholds(confirm, refute, harmless, _STRANGE)
+    each = np.ones(int(incident.sum()))
+    labelled = rows.counted & rows.incident
+    _, of_set, sizes = np.unique(rows.source[labelled], return_inverse=True, return_counts=True)
+    return Thresholds(
+        confirm,
+        _up_to(scores.ranked[kept][incident], each, _REFUTED_AT_MOST),
+        _up_to(scores.ranked[labelled], 1 / sizes[of_set], _QUIET_AT_MOST),
+        _up_to(fault[incident], each, _HARMLESS_AT_MOST),
+        _STRANGE,
+    )
+
+
+def _up_to(values: Floats, weight: Floats, share: float) -> float:
+    """The largest value up to which there is at most this share of the weight; else -1."""
+    up = np.argsort(values, kind="stable")
+    low = np.flatnonzero(np.cumsum(weight[up]) <= share * weight.sum())
+    return float(values[up][low.max()]) if len(low) else -1.0

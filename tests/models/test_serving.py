@@ -157,6 +157,8 @@ def test_a_low_score_alone_refutes_nothing(
         (0.01, 0.5, 0.0, {}, True),
         # The signature tells a little of a fault.
         (0.1, 0.5, 0.0, {}, False),
+        # Within its range, and yet farther than most of what people call an incident.
+        (0.01, 0.5, 0.0, {"distance": 0.2}, False),
         # Within its range, and there in a jump that it hardly ever makes.
         (0.01, 0.5, 0.0, {"lead_turn": 3.0}, False),
         (0.01, 0.5, 0.0, {"lead_quarter": -3.0}, False),
@@ -175,9 +177,11 @@ def test_harmless_is_a_claim_with_its_own_evidence(
     usual = {"risen": 0, "fallen": 0, "apart_ratio": 2 * np.log10(far)}
     vector = np.full(len(NAMES), np.nan)
     for name, value in (usual | shown).items():
-        vector[NAMES.index(name)] = value
-    scores = Scores(fault=np.array([fault]), alike=np.array([alike]), distance=np.array([-2.0]))
-    limits = Thresholds(confirm=0.5, refute=0.4, harmless=0.05, strange=1.3)
+        if name in NAMES:
+            vector[NAMES.index(name)] = value
+    distance = np.array([shown.get("distance", -2.0)])
+    scores = Scores(fault=np.array([fault]), alike=np.array([alike]), distance=distance)
+    limits = Thresholds(confirm=0.5, refute=0.4, quiet=0.2, harmless=0.05, strange=1.3)
     assert is_harmless(limits, scores, vector[None]).tolist() == [harmless]
 
 
