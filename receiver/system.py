@@ -197,7 +197,7 @@ class _Builder:
                 target_groups=self.evidence.aws_readers.target_groups,
                 messenger=self.edges.messenger or self.edges.channels or NullMessenger(),
                 begin=self.leadership.write,
-                read=self.database.read,
+                ask=self.database.ask,
                 clock=self.edges.clock,
                 forbids=preflight.why_denied,
                 check=self.leadership.check,

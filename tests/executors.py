@@ -24,7 +24,7 @@ def executor(
         aws_at=lambda _: aws,
         messenger=messenger or NullMessenger(),
         begin=begin,
-        read=begin,
+        ask=begin,
         clock=clock,
         forbids=lambda _connection, _step: None,
         check=lambda: None,

@@ -39,7 +39,7 @@ _NO_ANSWER = Failure(name="no answer was recorded", refused=False, cause=Cause.P
 class Executor:
     """Executes steps; `clock` gives epoch seconds.
 
-    `begin` opens a write transaction, `read` a snapshot that waits for no writer.
+    `begin` opens a write transaction; `ask` opens what waits for no writer, each query by itself.
 
     `aws_at` gives the clients of a place. `check` runs right before the call. `begin` and `check`
     raise if this process may no longer act; another process then continues the step. `forbids`
@@ -52,7 +52,7 @@ class Executor:
     aws_at: Callable[[Place], Aws]
     messenger: Messenger
     begin: Begin
-    read: Callable[[], AbstractContextManager[Connection]]
+    ask: Callable[[], AbstractContextManager[Connection]]
     clock: Callable[[], float]
     forbids: Callable[[Connection, Step], Refusal | None]
     check: Callable[[], None]
@@ -68,7 +68,7 @@ class Executor:
             aws_at=self.aws_at,
             messenger=self.messenger,
             begin=self.begin,
-            read=self.read,
+            ask=self.ask,
             clock=self.clock,
             forbids=self.forbids,
             recent_scopes=self.recent_scopes,
@@ -85,7 +85,7 @@ class Executor:
         Raises botocore's errors where reading failed before anything was sent, and
         StillChangingError where a rollback must wait for AWS: try again later.
         """
-        with self.read() as connection:
+        with self.ask() as connection:
             intent = ledger.read_intent(connection, step.run_id, step.key)
             earlier = safeguards.read_preceding(connection, step)
         if intent is None:

@@ -57,7 +57,7 @@ class Preparation:
     aws_at: Callable[[Place], Aws]
     messenger: Messenger
     begin: Begin
-    read: Callable[[], AbstractContextManager[Connection]]
+    ask: Callable[[], AbstractContextManager[Connection]]
     clock: Callable[[], float]
     forbids: Callable[[Connection, Step], Refusal | None]
     recent_scopes: RecentScopes
@@ -117,7 +117,7 @@ class Preparation:
 
     def _is_just_prepared(self, step: Step) -> bool:
         """Whether a step before this one was done so lately that AWS may not show it yet."""
-        with self.read() as connection:
+        with self.ask() as connection:
             steps = ledger.intents_by_run(connection, [step.run_id]).get(step.run_id, ())
         return any(
             done.step.kind is StepKind.BEFORE
@@ -144,7 +144,7 @@ class Preparation:
         """The claim's fence, and the group where it was read for the claim; or the refusal."""
         if step.escalates:
             # It is asked again in the transaction right before the call.
-            with self.read() as connection:
+            with self.ask() as connection:
                 return self.why_forbidden(connection, step) or (_NO_FENCE, None)
         if not step.action.claims:
             # It is asked in the transaction that records the step, right before the call.

@@ -80,7 +80,7 @@ class _Replacement:
             aws_at=lambda _: clients(self.emulator),
             messenger=NullMessenger(),
             begin=self._begin,
-            read=self._begin,
+            ask=self._begin,
             clock=self._clock,
             forbids=lambda _connection, _step: None,
             check=lambda: None,

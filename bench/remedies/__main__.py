@@ -82,7 +82,7 @@ class Bench:
             aws_at=lambda _: clients(self.fleet.aws),
             messenger=NullMessenger(),
             begin=self.state.write,
-            read=self.state.read,
+            ask=self.state.ask,
             clock=time.time,
             forbids=lambda _connection, _step: None,
             check=lambda: None,

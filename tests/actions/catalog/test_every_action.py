@@ -66,7 +66,7 @@ _CUTS = {
 def _cut_off(acting: Executor, state: Database, last: int, *, before: bool) -> Executor:
     """It ends at its transaction of that number; one that only reads counts, too."""
     cutting = Cutting(state.write, last, before)
-    return replace(acting, begin=cutting, read=cutting)
+    return replace(acting, begin=cutting, ask=cutting)
 
 
 @pytest.fixture(scope="module")
