@@ -19,7 +19,7 @@ import structlog
 from dbos import DBOS, DBOSClient, DBOSConfig
 from dbos._core import execute_dequeued_workflow
 from dbos._enqueue_options import EnqueueOptions, build_enqueue_status
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from receiver.workflow.queue_polling import POLL_S, QueuePolling
@@ -88,6 +88,8 @@ class DurableQueue:
     workers: int
     handle: Callable[[Phase], None]
     _client: DBOSClient | None = field(default=None, init=False)
+    # What stores phases in the transactions of an engine.
+    _writers: dict[Engine, DBOSClient] = field(default_factory=dict, init=False)
     _engine: DBOS | None = field(default=None, init=False)
     _ready: threading.Event = field(default_factory=threading.Event, init=False)
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
@@ -166,6 +168,9 @@ class DurableQueue:
         if self._client is not None:
             self._client.destroy()
             self._client = None
+        while self._writers:
+            # It leaves the engine, which is the caller's, as it is.
+            self._writers.popitem()[1].destroy()
 
     def delete_finished(self, before: float, limit: int) -> int:
         """Delete phases that finished before `before` (epoch seconds). Returns their number."""
@@ -184,6 +189,13 @@ class DurableQueue:
             raise RuntimeError("the durable queue is not connected")
         return self._client
 
+    def _writer(self, connection: Connection) -> DBOSClient:
+        """DBOS builds its statements once for an engine that it knows, and else each time."""
+        engine = connection.engine
+        if engine not in self._writers:
+            self._writers[engine] = DBOSClient(system_database_engine=engine, lazy=True)
+        return self._writers[engine]
+
     def enqueue(self, connection: Connection, phase: Phase, *, delay_s: float = 0) -> None:
         """Store a phase that runs after the caller's commit and the delay.
 
@@ -194,7 +206,7 @@ class DurableQueue:
             options["delay_seconds"] = delay_s
             if self._polling is not None:
                 self._polling.expect(delay_s)
-        self._connected().enqueue_in_transaction(connection, options, phase.id)
+        self._writer(connection).enqueue_in_transaction(connection, options, phase.id)
 
     def begin(self, connection: Connection, phase: Phase) -> Callable[[], object]:
         """Store a phase; the caller calls the returned function after its commit to run it at once.
@@ -211,7 +223,8 @@ class DurableQueue:
         status["status"] = "PENDING"
         status["executor_id"], status["application_name"] = _EXECUTOR, _APPLICATION
         owner = str(uuid4())
-        engine._sys_db.init_workflow_with_connection(status, connection, creator_xid=owner)
+        system = self._writer(connection)._sys_db
+        system.init_workflow_with_connection(status, connection, creator_xid=owner)
         # A new context, because inside a running phase DBOS would take this phase for its child.
         return partial(Context().run, execute_dequeued_workflow, engine, status, owner)
 
