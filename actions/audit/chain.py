@@ -40,6 +40,9 @@ class Checkpoint:
     hash: str
 
 
+BEFORE_FIRST = Checkpoint(0, GENESIS)
+
+
 @dataclass(frozen=True)
 class Verification:
     """The result; `first_bad` is the sequence number of the first invalid record.
@@ -63,7 +66,7 @@ class Verifier:
     another hash is invalid.
     """
 
-    after: Checkpoint = field(default_factory=lambda: Checkpoint(0, GENESIS))
+    after: Checkpoint = BEFORE_FIRST
     end: Checkpoint | None = None
     heads: Mapping[int, str] = field(default_factory=dict)
     _records: int = field(default=0, init=False)

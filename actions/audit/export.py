@@ -14,7 +14,15 @@ from sqlalchemy import Connection
 
 from actions.audit import log
 from actions.audit.archive import Archive, ArchiveError
-from actions.audit.chain import GENESIS, Checkpoint, Row, Verification, Verifier, hash_of
+from actions.audit.chain import (
+    BEFORE_FIRST,
+    GENESIS,
+    Checkpoint,
+    Row,
+    Verification,
+    Verifier,
+    hash_of,
+)
 from actions.canonical_json import canonical
 
 _FOLDER = "records/"
@@ -58,7 +66,7 @@ def last_exported(archive: Archive) -> Checkpoint:
     """The last record in the archive. Raises ArchiveError."""
     names = archive.list_names(_FOLDER)
     if not names:
-        return Checkpoint(0, GENESIS)
+        return BEFORE_FIRST
     *_, line = archive.get(names[-1]).splitlines() or [b""]
     row = _row(line)
     if not isinstance(row.get("seq"), int) or not isinstance(row.get("hash"), str):
@@ -86,7 +94,7 @@ def _before(rows: Iterable[Row]) -> Checkpoint:
     before = GENESIS
     for row in rows:
         if row.get("previous") == GENESIS:
-            return Checkpoint(0, GENESIS)
+            return BEFORE_FIRST
         seq = row.get("seq")
         if lowest and not (isinstance(seq, int) and seq < lowest):
             continue
@@ -95,7 +103,7 @@ def _before(rows: Iterable[Row]) -> Checkpoint:
         elif not lowest:
             broken += 1
     first = lowest - broken
-    return Checkpoint(first - 1, before) if first > 1 else Checkpoint(0, GENESIS)
+    return Checkpoint(first - 1, before) if first > 1 else BEFORE_FIRST
 
 
 def _row(line: bytes) -> Row:

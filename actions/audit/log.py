@@ -8,10 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, RowMapping, func, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    RowMapping,
+    ScalarSelect,
+    bindparam,
+    func,
+    select,
+    update,
+)
 
 from actions.audit.chain import (
-    GENESIS,
+    BEFORE_FIRST,
     ChainFault,
     Checkpoint,
     Row,
@@ -20,7 +29,7 @@ from actions.audit.chain import (
     hash_of,
 )
 from actions.canonical_json import canonical
-from actions.driver import run
+from actions.driver import Statement, run
 from actions.tables import audit, audit_head
 
 __all__ = [
@@ -29,8 +38,11 @@ __all__ = [
     "Verification",
     "append",
     "coming_from",
+    "hash_at",
     "last_checkpoint",
+    "read_head",
     "records",
+    "still_read",
     "sync",
     "verify",
 ]
@@ -183,6 +195,30 @@ def last_checkpoint(connection: Connection, earlier: Checkpoint | None) -> Check
     return Checkpoint(head.seq, head.hash)
 
 
+def hash_at(seq: str) -> ScalarSelect[str]:
+    """The hash of the record with the number of this parameter."""
+    return select(audit.c.hash).where(audit.c.seq == bindparam(seq)).scalar_subquery()
+
+
+def still_read(read_to: Checkpoint, head: int, known: str | None) -> Checkpoint:
+    """From where a reader reads on that has read so far; `known` is the hash of that record now.
+
+    A crash of PostgreSQL undoes records that waited for no disk, but not this process. Others get
+    their numbers, so it reads again from the beginning.
+    """
+    undone = read_to.seq > head or known not in {None, read_to.hash}
+    return BEFORE_FIRST if undone else read_to
+
+
+_HEAD = Statement(select(audit_head.c.seq, audit_head.c.hash, hash_at("read_to").label("known")))
+
+
+def read_head(connection: Connection, read_to: Checkpoint) -> tuple[Checkpoint, Checkpoint]:
+    """From where to read on, as `still_read`, and the last record."""
+    row = _HEAD.rows(connection, {"read_to": read_to.seq})[0]
+    return still_read(read_to, row["seq"], row["known"]), Checkpoint(row["seq"], row["hash"])
+
+
 def rows(connection: Connection, after: int = 0) -> Iterator[Row]:
     """Every record above this number, oldest first."""
     query = select(audit).where(audit.c.seq > after).order_by(audit.c.seq)
@@ -222,6 +258,6 @@ def _before(connection: Connection) -> Checkpoint:
     """The checkpoint before the first record: zero, unless older records were pruned."""
     pruned = connection.execute(select(audit_head.c.pruned)).scalar_one()
     if pruned == 0:
-        return Checkpoint(0, GENESIS)
+        return BEFORE_FIRST
     first = select(audit.c.previous).where(audit.c.seq == pruned + 1)
     return Checkpoint(pruned, connection.execute(first).scalar_one_or_none() or "")

@@ -13,6 +13,8 @@ import structlog
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from actions.audit import log
+from actions.audit.chain import BEFORE_FIRST, Checkpoint
 from actions.driver import Statement
 from actions.tables import audit, audit_head
 from receiver.db.database import Database
@@ -26,9 +28,15 @@ _BATCH = 50
 _SKIPPED_MAX = 10_000
 _POSITION = select(followers.c.seq).where(followers.c.name == bindparam("name"))
 _STORED = Statement(_POSITION)
-# The last record, and the position; built once, as each tail asks once a second.
+# The last record, the position, and the record that was the last one before; built once, as each
+# tail asks once a second.
 _ENDS = Statement(
-    select(audit_head.c.seq.label("head"), _POSITION.scalar_subquery().label("position"))
+    select(
+        audit_head.c.seq,
+        audit_head.c.hash,
+        _POSITION.scalar_subquery().label("position"),
+        log.hash_at("read_to").label("known"),
+    )
 )
 _NEW = Statement(
     select(audit)
@@ -67,8 +75,8 @@ class AuditTail:
     on_record: Callable[[Connection, Record], None]
     on_idle: Callable[[], None] = lambda: None
     _periodic: Periodic = field(init=False)
-    # The last record this process has read; the stored position is the last one passed on.
-    _read_to: int = field(default=0, init=False)
+    # The last record when there was nothing to pass on; the stored position is the last passed on.
+    _read_to: Checkpoint = field(default=BEFORE_FIRST, init=False)
 
     def __post_init__(self) -> None:
         self._periodic = Periodic(self.name, _INTERVAL_S, self.run_once, at_once=True)
@@ -108,7 +116,6 @@ class AuditTail:
         except Exception:  # noqa: BLE001 each by itself, so that one alone is skipped
             for record in records:
                 self._handle(record)
-        self._read_to = records[-1].seq
 
     def _handle(self, record: Record) -> None:
         try:
@@ -133,15 +140,16 @@ class AuditTail:
     def _read(self) -> Sequence[Record]:
         """The next records. A new tail starts at the end: it does not pass on past records."""
         with self.database.ask() as connection:
-            ends = _ENDS.rows(connection, {"name": self.name})[0]
-            head, position = ends["head"], ends["position"]
-            since = max(head if position is None else position, self._read_to)
+            ends = _ENDS.rows(connection, {"name": self.name, "read_to": self._read_to.seq})[0]
+            head, position = ends["seq"], ends["position"]
+            read_to = log.still_read(self._read_to, head, ends["known"])
+            since = max(head if position is None else position, read_to.seq)
             new = {"since": since, "head": head, "events": [*self.events]}
             # The chain's head tells that there is nothing. Records are committed in their order.
             rows = _NEW.rows(connection, new) if head > since else ()
         records = [_record(row) for row in rows]
         if not records:
-            self._read_to = head
+            self._read_to = Checkpoint(head, ends["hash"])
             if position is None:
                 self._begin_at(head)
             elif head - position > _SKIPPED_MAX:

@@ -6,16 +6,16 @@ An alert soon after a change is likely its effect, which a step on a host does n
 import json
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, select
 
 from actions.audit import log
+from actions.audit.chain import BEFORE_FIRST, Checkpoint
 from actions.driver import Statement
 from actions.place import Place
 from actions.tables import audit
 from receiver.controls.records import Change
 
 ANNOUNCED = "change_announced"
-_LAST = Statement(select(func.max(audit.c.seq).label("last")))
 # Built once, as each decision asks.
 _NEW = Statement(
     select(audit.c.detail)
@@ -39,7 +39,7 @@ class ChangeRecords:
     """The newest change of each group and place; each record is read once."""
 
     _newest: dict[tuple[Place, str], Change] = field(default_factory=dict, init=False)
-    _seq: int = field(default=0, init=False)
+    _read_to: Checkpoint = field(default=BEFORE_FIRST, init=False)
 
     def newest(
         self, connection: Connection, place: Place, group: str | None, now: float
@@ -52,8 +52,8 @@ class ChangeRecords:
 
     def _read_new(self, connection: Connection) -> None:
         # Records are committed in their order.
-        last = _LAST.rows(connection, {})[0]["last"] or 0
-        between = {"after": self._seq, "last": last}
+        after, last = log.read_head(connection, self._read_to)
+        between = {"after": after.seq, "last": last.seq}
         for row in _NEW.rows(connection, between):
             told = json.loads(row["detail"])
             place = Place(told["account"], told["region"])
@@ -61,4 +61,4 @@ class ChangeRecords:
             before = self._newest.get((place, change.group))
             if before is None or before.at <= change.at:
                 self._newest[place, change.group] = change
-        self._seq = last
+        self._read_to = last

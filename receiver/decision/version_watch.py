@@ -15,13 +15,14 @@ from sqlalchemy import Connection, bindparam, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from actions.audit import log
+from actions.audit.chain import BEFORE_FIRST, Checkpoint
 from actions.aws.clients import AWS_ERRORS
 from actions.aws.groups import Group
 from actions.aws.tags import OPT_IN_TAG
 from actions.aws.target_errors import NotActionableError
 from actions.driver import Statement
 from actions.place import HOME, Place
-from actions.tables import audit, audit_head, is_at
+from actions.tables import audit, is_at
 from receiver.db.database import Database
 from receiver.db.tables import runs
 from receiver.decision.versions import SeenVersion, version_of
@@ -41,7 +42,6 @@ _REPEAT_S = DAY_S
 _SHARE = 0.8
 # Account, region, group, launch template and version.
 _Key = tuple[str, str, str, str, str]
-_LAST = Statement(select(audit_head.c.seq))
 # Built once, as each decision asks.
 _NEW = Statement(
     select(audit)
@@ -63,7 +63,7 @@ class VersionRecords:
 
     own: Place = HOME
     _seen: dict[_Key, tuple[SeenVersion, float]] = field(default_factory=dict, init=False)
-    _seq: int = field(default=0, init=False)
+    _read_to: Checkpoint = field(default=BEFORE_FIRST, init=False)
 
     def read(self, connection: Connection, place: Place, group: str) -> Sequence[SeenVersion]:
         """Raises SQLAlchemyError."""
@@ -78,8 +78,8 @@ class VersionRecords:
     def read_new(self, connection: Connection) -> None:
         """Raises SQLAlchemyError."""
         # Otherwise each decision would look again at all records since the last of these.
-        last = _LAST.rows(connection, {})[0]["seq"]
-        between = {"after": self._seq, "last": last}
+        after, last = log.read_head(connection, self._read_to)
+        between = {"after": after.seq, "last": last.seq}
         for row in _NEW.rows(connection, between):
             detail = json.loads(row["detail"])
             place = detail.get("account", self.own.account), detail.get("region", self.own.region)
@@ -92,7 +92,7 @@ class VersionRecords:
                 healthy=row["event"] == HEALTHY,
             )
             self._seen[key] = (version, row["at"])
-        self._seq = last
+        self._read_to = last
 
 
 @dataclass(kw_only=True)

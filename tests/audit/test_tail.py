@@ -10,6 +10,7 @@ from actions.audit import log
 from actions.execution import kill_switch
 from receiver.audit.tail import AuditTail, Record
 from receiver.db.database import Database, database
+from tests.actions.audit.audit_fixtures import undo_last
 
 
 def test_a_tail_without_news_takes_no_write_lock(
@@ -57,3 +58,23 @@ def test_a_record_that_cannot_be_handled_holds_up_no_other(state: Database) -> N
     with state.read() as connection:
         events = [record["event"] for record in log.records(connection)]
     assert events == ["resumed", "paused", "paused"]
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_record_with_the_number_of_an_undone_one_is_passed_on(state: Database, more: int) -> None:
+    """People are told of it, though its number was read before; and of what comes after it."""
+    passed: list[str] = []
+    tail = AuditTail(
+        state, "test", {"paused"}, lambda _, record: passed.append(record.detail["comment"])
+    )
+    tail.catch_up()
+    with state.write() as connection:
+        log.append(connection, 1.0, log.Event(actor="x", event="step_dispatched"))
+    tail.catch_up()
+    undo_last(state)
+    comments = [f"after {number}" for number in range(1 + more)]
+    for comment in comments:
+        with state.write() as connection:
+            kill_switch.set_paused(connection, paused=True, by="x", comment=comment, now=0)
+    tail.catch_up()
+    assert passed == comments

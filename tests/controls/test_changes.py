@@ -8,7 +8,9 @@ import pytest
 from actions.place import HOME
 from receiver.controls import changes
 from receiver.controls.records import Change
+from receiver.db.database import Database
 from receiver.runs.model import State
+from tests.actions.audit.audit_fixtures import fill, undo_last
 from tests.end_to_end.whole_fixtures import Whole
 
 _ROLLS_BACK = """
@@ -34,6 +36,20 @@ def _announce(whole: Whole, minutes_ago: float, what: str, group: str = "") -> N
     change = Change(at=at, what=what, place=HOME, group=group)
     with whole.state.write() as connection:
         changes.announce(connection, change, "ci", whole.now)
+
+
+def test_a_change_with_the_number_of_an_undone_record_is_seen(state: Database) -> None:
+    """A reader that has read the record reads its number again."""
+    records = changes.ChangeRecords()
+    change = Change(at=5.0, what="v2", place=HOME, group="web")
+    fill(state, 2)
+    with state.read() as connection:
+        assert records.newest(connection, HOME, "web", 9.0) is None
+    undo_last(state)
+    with state.write() as connection:
+        changes.announce(connection, change, "ci", 6.0)
+    with state.read() as connection:
+        assert records.newest(connection, HOME, "web", 9.0) == change
 
 
 def test_no_step_is_taken_soon_after_a_deploy(whole: Whole) -> None:
