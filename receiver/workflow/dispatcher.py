@@ -11,7 +11,7 @@ from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from structlog.contextvars import bound_contextvars
 
 from actions.reasons import Reason
@@ -218,7 +218,7 @@ class Dispatcher:
     def _decide_all(self, batch: Sequence[Run], together: GroupDecision) -> bool:
         """Decide on each run; the runs without a step end in one transaction.
 
-        Returns False if that transaction failed.
+        Returns False if the database failed.
         """
         together.take(batch)
         self.targets.find_waiting(batch, self.clock())
@@ -234,13 +234,34 @@ class Dispatcher:
             if ending is not None:
                 endings.append(ending)
         try:
-            self.closer.close_all(endings)
+            self._close_all(endings)
         except SQLAlchemyError:
             _logger.exception("runs_close_failed", runs=len(endings))
             # The lane waits before it tries again.
             time.sleep(_IDLE_S)
             return False
         return True
+
+    def _close_all(self, endings: Sequence[Transition]) -> None:
+        """End the runs. One whose end cannot be stored holds up no other; it is decided again."""
+        try:
+            self.closer.close_all(endings)
+        except (OperationalError, InterfaceError):
+            # The database itself fails.
+            raise
+        except SQLAlchemyError as error:
+            if len(endings) > 1:
+                for ending in endings:
+                    self._close_all([ending])
+                return
+            (ending,) = endings
+            _logger.exception("run_close_failed", run=ending.run.id)
+            failed = self._record_failure(ending.run, error)
+            if failed is not None:
+                self.closer.close_all([failed])
+        else:
+            for ending in endings:
+                self._failures.forget(ending.run.id)
 
     def _decide(self, run: Run, group: GroupDecision) -> Transition | None:
         """Decide. Returns the run's end if it takes no step; None if it goes on."""
@@ -249,7 +270,8 @@ class Dispatcher:
             result = group.decide(run)
             ending = self.writer.write(run, result)
             self.metrics.duration.observe(time.perf_counter() - started)
-            self._failures.forget(run.id)
+            if ending is None:
+                self._failures.forget(run.id)
         except Exception as error:
             # A decision that raises must not stop the others.
             _logger.exception("decision_failed", run=run.id, error=repr(error))

@@ -8,8 +8,9 @@ from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from models.inference.verdict import Answer
 from receiver.runs.model import State
-from tests.end_to_end.whole_fixtures import Whole
+from tests.end_to_end.whole_fixtures import Whole, verdict
 from tests.fake_messenger import FakeMessenger
 
 _LENDING = """
@@ -71,6 +72,27 @@ def test_a_decision_that_breaks_is_made_three_times(
             "the decision failed 3 times: ArithmeticError",
         )
         assert (run.next_act_at or 0) > whole.now
+
+
+def test_an_end_that_cannot_be_stored_holds_up_no_other_run(whole: Whole) -> None:
+    """It counts as a decision that failed: three times, then its own end says so."""
+    held, other = whole.group()[:2]
+    whole.verdicts = {host: verdict(Answer.REFUTED) for host in (held, other)}
+    with whole.state.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER unstorable BEFORE UPDATE ON runs WHEN NEW.refusal = 'verdict_refuted' "
+            f"AND NEW.labels LIKE '%{held}%' BEGIN SELECT RAISE(ABORT, 'unstorable'); END"
+        )
+    for host in (held, other):
+        whole.deliver(host)
+    whole.work()
+
+    def refusals() -> dict[str, str | None]:
+        return {run.labels["instance_id"]: run.refusal for run in whole.runs()}
+
+    assert refusals() == {held: None, other: "verdict_refuted"}
+    whole.pass_time(10)
+    assert refusals() == {held: "internal_error", other: "verdict_refuted"}
 
 
 def test_a_next_decision_that_breaks_ends_like_a_step_that_failed(whole: Whole) -> None:
