@@ -23,6 +23,8 @@ _PARENT_DEATH = Path(__file__).with_name("parent_death.py")
 # The ports are below the kernel's range for outgoing connections, which could take a port between
 # the check and the bind. They are random, so that two environments rarely conflict.
 _PORTS = range(20_000, 32_000)
+_given: set[int] = set()
+_giving = threading.Lock()
 _POLL_S = 0.05
 _LOG_LINES_SHOWN = 10
 
@@ -176,15 +178,17 @@ def without_aws() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 on which no server listens."""
+    """A port of 127.0.0.1 on which no server listens, and that this process was not given yet."""
     while True:
         port = secrets.choice(_PORTS)
-        with socket.socket() as probe:
+        with _giving, socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def wait_ready(child: Child, url: str, *, timeout_s: float = 30) -> None:

@@ -51,6 +51,11 @@ time.sleep(1000)
 SERVER = "import sys, http.server as h; h.test(h.SimpleHTTPRequestHandler, port=int(sys.argv[1]))"
 
 
+def test_no_port_is_given_twice() -> None:
+    """Else two machines of a fleet, which has 48 ports, share one in every eleventh demo."""
+    assert len({free_port() for _ in range(600)}) == 600
+
+
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Processes]:
     with Processes(tmp_path / "logs") as started:
