@@ -23,7 +23,9 @@ _APART = NAMES.index("apart_ratio")
 _OF_DAYS, _ON_DAYS = NAMES.index("all_of_days"), NAMES.index("all_count")
 _MOVED = [NAMES.index(name) for name in ("risen", "fallen")]
 _TURNS = [NAMES.index(name) for name in ("lead_turn", "lead_quarter")]
-_DAYS_AT_LEAST = 3
+_LEADING = [NAMES.index(name) for name in ("lead_now", "lead_hour", "lead_again", "days")]
+_DAYS_AT_LEAST, _ON_MOST_DAYS = 3, 0.8
+_AS_AT_THIS_HOUR = float(np.arcsinh(3.0))
 # The least probability of a known harmless event that refutes; of lower ones, real incidents of
 # application servers had many.
 _SURELY_ALIKE = 0.95
@@ -95,10 +97,13 @@ def is_harmless(
     """Of each vector, whether it recurs, or shows nothing of a fault and is as usual.
 
     As usual is a target alike a harmless event, or within its own range and there without a jump.
+    What is `habitual` need only be likelier alike than not.
     """
+    habit = habitual(vectors) & (scores.alike >= _EVEN)
     alike = (scores.alike >= _SURELY_ALIKE) & (scores.ranked <= thresholds.refute)
     usual = (unusual(vectors) <= 1) & (scores.ranked <= thresholds.quiet) & ~jumps(vectors)
-    return np.asarray(recurs(vectors) | ((scores.fault <= thresholds.harmless) & (alike | usual)))
+    quiet = (scores.fault <= thresholds.harmless) & (alike | usual)
+    return np.asarray(recurs(vectors) | habit | quiet)
 
 
 def recurs(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
@@ -106,6 +111,13 @@ def recurs(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     share, days = vectors[:, _OF_DAYS], vectors[:, _ON_DAYS]
     moved = vectors[:, _MOVED].sum(axis=1) > 0
     return np.asarray(moved & (share >= _EVEN) & (days >= _DAYS_AT_LEAST))
+
+
+def habitual(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Of each vector, whether its leading role moved to where it is on most days at this hour."""
+    now, hour, again, days = vectors[:, _LEADING].T
+    moved = (np.abs(now) >= MOVED) & (np.abs(hour) < _AS_AT_THIS_HOUR)
+    return np.asarray(moved & (again >= _ON_MOST_DAYS) & (days >= _DAYS_AT_LEAST))
 
 
 def days_alike(vector: NDArray[np.floating[Any]]) -> tuple[int, int]:

@@ -151,6 +151,9 @@ def test_a_low_score_alone_refutes_nothing(
     assert told is answer
 
 
+_NIGHTLY = {"lead_now": 2.7, "lead_hour": 0.1, "lead_again": 1.0, "days": 7}
+
+
 @pytest.mark.parametrize(
     ("fault", "far", "alike", "shown", "harmless"),
     [
@@ -167,6 +170,11 @@ def test_a_low_score_alone_refutes_nothing(
         (0.01, 3.0, 0.97, {"lead_turn": 3.0}, True),
         (0.01, 3.0, 0.0, {"risen": 2, "all_of_days": 0.9, "all_count": 6}, True),
         (0.01, 3.0, 0.8, {}, False),
+        # The leading metric is where it is each day at this hour, and another one farther: a job.
+        (0.1, 3.0, 0.8, _NIGHTLY, True),
+        (0.1, 3.0, 0.2, _NIGHTLY, False),
+        (0.1, 3.0, 0.8, _NIGHTLY | {"lead_hour": 2.5}, False),
+        (0.1, 3.0, 0.8, _NIGHTLY | {"lead_again": 0.5}, False),
         # Nothing moved, so that nothing recurs.
         (0.01, 3.0, 0.0, {"all_of_days": 0.9, "all_count": 6}, False),
     ],
