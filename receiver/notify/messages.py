@@ -59,7 +59,7 @@ class Message:
 
 def make_message(record: Record, run: Run | None, public_url: str | None) -> Message | None:
     """The message about a record; None where the record needs none."""
-    kind = _kind(record)
+    kind = kind_of(record)
     if kind is None:
         return None
     if kind in {MessageKind.PAUSED, MessageKind.ARMING, MessageKind.BREAK_GLASS}:
@@ -154,7 +154,8 @@ def _is_told(record: Record) -> bool:
     return required is None or bool(record.detail.get(required))
 
 
-def _kind(record: Record) -> MessageKind | None:
+def kind_of(record: Record) -> MessageKind | None:
+    """The kind of the message about a record; None where the record needs none."""
     if not _is_told(record):
         return None
     if record.event != "step_observed":

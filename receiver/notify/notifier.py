@@ -14,7 +14,7 @@ from receiver.audit.tail import Record
 from receiver.db.database import Database
 from receiver.http.access.rate_limit import RateLimiter
 from receiver.notify import outbox
-from receiver.notify.messages import make_message
+from receiver.notify.messages import kind_of, make_message
 from receiver.notify.metrics import NotifyMetrics
 from receiver.notify.outbox import StoredMessage
 from receiver.notify.recipients import Delivery
@@ -63,7 +63,7 @@ class Notifier:
 
     def on_record(self, connection: Connection, record: Record) -> None:
         """Store the message about the record, if it needs one."""
-        if self.clock() - record.at > outbox.AGE_MAX_S:
+        if self.clock() - record.at > outbox.AGE_MAX_S or kind_of(record) is None:
             return
         run = store.get_at_work(connection, record.run_id) if record.run_id else None
         message = make_message(record, run, self.public_url)

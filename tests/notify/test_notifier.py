@@ -321,6 +321,17 @@ def test_a_step_is_an_act_an_escalation_or_nothing(clock: Clock) -> None:
     assert kind(action="notify", outcome="changed", target="t") is MessageKind.ESCALATED
 
 
+def test_no_run_is_read_for_a_record_without_a_message(notifying: NotifierUnderTest) -> None:
+    detail = {"action": "capture", "outcome": "changed"}
+    record = Record(
+        seq=1, at=notifying.clock(), actor="x", event="step_observed", run_id="1", detail=detail
+    )
+    with notifying.state.ask() as connection:
+        pass
+    # A closed connection reads nothing.
+    notifying.notifier.on_record(connection, record)
+
+
 def test_arming_and_disarming_are_notified(clock: Clock) -> None:
     """The playbook, the service and the person; each time again."""
 
