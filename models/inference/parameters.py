@@ -127,8 +127,13 @@ def days_alike(vector: NDArray[np.floating[Any]]) -> tuple[int, int]:
 
 
 def jumps(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """Of each vector, whether its leading role changes faster than it nearly ever did."""
-    return np.asarray(np.nanmax(np.abs(vectors[:, _TURNS]), axis=1, initial=0.0) >= MOVED)
+    """Of each vector, whether its leading role changes faster than it nearly ever did.
+
+    So it does where nothing is known of its changes.
+    """
+    turns = np.abs(vectors[:, _TURNS])
+    unknown = np.isnan(turns).all(axis=1)
+    return np.asarray(unknown | (np.nanmax(turns, axis=1, initial=0.0) >= MOVED))
 
 
 def calibrate(curves: Floats, thresholds: Thresholds, scores: Scores, unusual: Floats) -> Floats:

@@ -165,6 +165,8 @@ _NIGHTLY = {"lead_now": 2.7, "lead_hour": 0.1, "lead_again": 1.0, "days": 7}
         # Within its range, and there in a jump that it hardly ever makes.
         (0.01, 0.5, 0.0, {"lead_turn": 3.0}, False),
         (0.01, 0.5, 0.0, {"lead_quarter": -3.0}, False),
+        # Nobody knows whether it jumped.
+        (0.01, 0.5, 0.0, {"lead_turn": np.nan}, False),
         # Out of its range: as a surge is, or as it is every day at this hour.
         (0.01, 3.0, 0.0, {}, False),
         (0.01, 3.0, 0.97, {"lead_turn": 3.0}, True),
@@ -182,14 +184,14 @@ _NIGHTLY = {"lead_now": 2.7, "lead_hour": 0.1, "lead_again": 1.0, "days": 7}
 def test_harmless_is_a_claim_with_its_own_evidence(
     fault: float, far: float, alike: float, shown: dict[str, float], *, harmless: bool
 ) -> None:
-    usual = {"risen": 0, "fallen": 0, "apart_ratio": 2 * np.log10(far)}
+    usual = {"risen": 0, "fallen": 0, "lead_turn": 0, "apart_ratio": 2 * np.log10(far)}
     vector = np.full(len(NAMES), np.nan)
     for name, value in (usual | shown).items():
         if name in NAMES:
             vector[NAMES.index(name)] = value
     distance = np.array([shown.get("distance", -2.0)])
     scores = Scores(fault=np.array([fault]), alike=np.array([alike]), distance=distance)
-    limits = Thresholds(confirm=0.5, refute=0.4, quiet=0.2, harmless=0.05, strange=1.3)
+    limits = Thresholds(confirm=0.5, refute=0.4, quiet=0.02, harmless=0.05, strange=1.3)
     assert is_harmless(limits, scores, vector[None]).tolist() == [harmless]
 
 
