@@ -25,8 +25,8 @@ _DISTANCES = [NAMES.index(name) for name in ("near30_flat", "near30_steep", "siz
 # that were trained without each of them: more of the distance ranks incidents of real machines
 # better, more of the signature those of kinds and machines never seen. From `_PLAIN` on a
 # signature is as plain as a distance can be, and a plainer one only breaks ties.
-_SIGNATURE, _PLAIN, _TIES = 2.0, -1.0, 0.2
-_DISTANCE, _NEAR, _HARMLESS = 3.6, -0.6, 0.45
+_SIGNATURE, _PLAIN, _TIES = 2.94, -1.55, 0.28
+_DISTANCE, _NEAR, _HARMLESS = 3.93, -3.1, 0.32
 # What a signature adds to the certainty, but not to the rank.
 _CERTAIN = 0.2
 
