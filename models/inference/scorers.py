@@ -27,6 +27,8 @@ _DISTANCES = [NAMES.index(name) for name in ("near30_flat", "near30_steep", "siz
 # signature is as plain as a distance can be, and a plainer one only breaks ties.
 _SIGNATURE, _PLAIN, _TIES = 2.94, -1.55, 0.28
 _DISTANCE, _NEAR, _HARMLESS = 3.93, -3.1, 0.32
+# Where the score is one half: above it are half of the alerts with a signature that confirms.
+_HALF = -3.0
 # What a signature adds to the certainty, but not to the rank.
 _CERTAIN = 0.2
 
@@ -58,7 +60,7 @@ class Scores:
     @property
     def ranked(self) -> Floats:
         """The one score, in [0, 1]."""
-        return np.asarray(1 / (1 + np.exp(-self.combined)))
+        return np.asarray(1 / (1 + np.exp(_HALF - self.combined)))
 
     @property
     def certainty(self) -> Floats:
