@@ -64,7 +64,7 @@ def _follow(folder: Path, processes: Processes) -> None:
         "SMARTCLOUDOPS_PORT": str(port),
     }
     inside = ["env", "-C", str(folder), *(f"{k}={v}" for k, v in env.items()), "bash", str(script)]
-    processes.run("page", inside, timeout_s=120)
+    processes.run("page", inside, timeout_s=170)
     calls = httpx.get(f"{aws}/_sim/calls", trust_env=False).text
     (folder / "calls.jsonl").write_text(calls)
 
@@ -132,7 +132,8 @@ def _replaced(text: str, here: dict[str, str]) -> str:
 
 def _script(page: str) -> str:
     """The commands of the page's console blocks, in order; those that may need a moment, again."""
-    lines = ["set -veuo pipefail"]
+    # Whatever ends the script, the service that it starts ends, too.
+    lines = ["set -veuo pipefail", "trap 'kill $(jobs -p) || true' EXIT"]
     for kind, block in re.findall(r"^```(console|sh)\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
         if kind == "console":
             commands = re.findall(r"^\$ (.*?)(?=^\$ |\Z)", block, re.DOTALL | re.MULTILINE)
