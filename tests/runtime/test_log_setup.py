@@ -95,6 +95,9 @@ def test_the_service_names_run_and_request_in_its_log(
         (run,) = service.call("GET", "/api/v1/runs", Role.VIEWER).json()["items"]
         while not service.call("GET", f"/api/v1/runs/{run['id']}", Role.VIEWER).json()["ended_at"]:
             pass
+        # Its end is logged once it is stored.
+        while "run_ended" not in service.log():
+            pass
         lines = [json.loads(line) for line in service.log().splitlines()]
     events = {line["event"]: line for line in lines}
     assert events["deliveries_stored"]["request_ids"] == [answer.headers["x-request-id"]]
