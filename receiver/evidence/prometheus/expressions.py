@@ -86,7 +86,7 @@ def at_place(expr: str, group: str | None, where: str) -> str:
 
     Another account or region may have a group of the same name.
     """
-    # A pattern of each group and place would be compiled anew for each decision.
+    # A pattern of each group and place would be compiled for each decision.
     if not group or not where or group not in expr:
         return expr
     named = rf"""\basg\s*=~?\s*(["'`]){re.escape(group)}\1(?!,{re.escape(where)})"""
