@@ -34,10 +34,6 @@ _FAR = 3.0
 _NEEDED = ("cpu_busy",)
 # What a job drives as a runaway process does.
 _DRIVEN = frozenset({"cpu_busy", "load1", "load5"})
-# Where its disk work is unknown a job may explain what a host shows. If its answer times are known,
-# a signature from here on was a fault in 0.97 of the made alerts of machines held out; if they are
-# not, in at most 0.91.
-_PLAIN_WITHOUT_DISK = 0.8
 # The least score of a group that is overloaded, which is measured and not predicted.
 _OVERLOADED = 0.9
 
@@ -156,7 +152,7 @@ def _doubts(found: Features, prediction: Prediction) -> tuple[Contribution, ...]
         why = "the group's state may be behind it"
     elif not any(role in TRAFFIC for role in levels.roles):
         why = "its own traffic is unknown and may explain the change"
-    elif lead in _DRIVEN and not _no_job(levels, prediction):
+    elif lead in _DRIVEN and DISK.isdisjoint(levels.roles):
         why = "its disk work is unknown, and a job may explain the change"
     elif as_usual:
         why = f"{lead} itself is as usual"
@@ -167,13 +163,6 @@ def _doubts(found: Features, prediction: Prediction) -> tuple[Contribution, ...]
     looks = prediction.kind.value.replace("_", " ")
     text = f"The model takes it for a fault ({looks}), but {why}."
     return (Contribution(role="", sigma=None, text=text),)
-
-
-def _no_job(levels: Levels, prediction: Prediction) -> bool:
-    """Whether what is known of the host tells a fault from a job."""
-    if not DISK.isdisjoint(levels.roles):
-        return True
-    return "latency" in levels.roles and prediction.fault >= _PLAIN_WITHOUT_DISK
 
 
 def _undecided(version: str, why: str) -> Verdict:

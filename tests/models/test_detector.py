@@ -1,6 +1,5 @@
 """The re-check on synthetic fleets: what is confirmed, refuted, and left undecided."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -278,28 +277,6 @@ def test_unknown_disk_work_is_undecided() -> None:
     disk = ("disk_read_bytes", "disk_write_bytes", "disk_util")
     metrics = without(evidence(now=RUNAWAY), *disk)
     assert judge(metrics, CPU).answer is Answer.UNDECIDED
-
-
-def _with_latency(metrics: Evidence) -> Evidence:
-    def longer(part: Mapping[str, Series] | None) -> dict[str, Series]:
-        roles = dict(part or {})
-        times = np.asarray(roles["cpu_busy"].times)
-        values = 0.05 + 0.005 * np.random.default_rng(0).random(len(times))
-        return roles | {"latency": Series(times.tolist(), values.tolist())}
-
-    return replace(metrics, history=longer(metrics.history), recent=longer(metrics.recent))
-
-
-def test_known_answer_times_tell_a_plain_fault_from_a_job() -> None:
-    """Where the disks are not measured, a surer signature is needed than where they are."""
-    disk = ("disk_read_bytes", "disk_write_bytes", "disk_util")
-    plain = _with_latency(without(evidence(now=RUNAWAY), *disk))
-    assert judge(plain, CPU).answer is Answer.CONFIRMED
-    slight = evidence(now={"cpu_busy": lambda v: np.full_like(v, 0.6)})
-    assert judge(_with_latency(slight), CPU).answer is Answer.CONFIRMED
-    unmeasured = _with_latency(without(slight, *disk))
-    assert judge(unmeasured, CPU).answer is Answer.UNDECIDED
-    assert "its disk work is unknown" in texts(unmeasured)
 
 
 def test_memory_leak_on_one_host_is_confirmed() -> None:
