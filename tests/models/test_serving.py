@@ -191,7 +191,7 @@ def test_harmless_is_a_claim_with_its_own_evidence(
             vector[NAMES.index(name)] = value
     distance = np.array([shown.get("distance", -2.0)])
     scores = Scores(fault=np.array([fault]), alike=np.array([alike]), distance=distance)
-    limits = Thresholds(confirm=0.5, refute=0.4, quiet=0.02, harmless=0.05, strange=1.3)
+    limits = Thresholds(confirm=0.5, refute=0.4, quiet=0.2, harmless=0.05, strange=1.3)
     assert is_harmless(limits, scores, vector[None]).tolist() == [harmless]
 
 
