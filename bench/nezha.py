@@ -19,6 +19,8 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.labelled_set import Recorded, alert, out_of_range, write_set
+
 _DAYS = {
     "online-boutique": ("2022-08-22", "2022-08-23"),
     "train-ticket": ("2023-01-29", "2023-01-30"),
@@ -35,7 +37,6 @@ _COLUMNS = {
 _MINUTE_S = 60
 # A fault lasts some minutes; a quarter of an hour after its beginning nobody can tell.
 _FAULT_S, _AFTER_S, _APART_S = (30, 300), 900, 600
-_RARE, _FURTHER = 0.003, 0.02
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,10 @@ class _Fault:
     at: int
 
 
-@dataclass(frozen=True)
-class _Pod:
-    """A row a minute from `start` on [rows, roles]; alerts are of the rows from `judged` on."""
+@dataclass(frozen=True, kw_only=True)
+class _Pod(Recorded):
+    """Alerts are of the rows from `judged` on."""
 
-    name: str
-    roles: Sequence[str]
-    start: int
-    values: NDArray[np.float64]
     quiet: NDArray[np.bool_]
     judged: int
 
@@ -65,10 +62,9 @@ def main(folder: Path, out: Path) -> None:
     for application, days in _DAYS.items():
         faults = [fault for day in days for fault in _faults(folder, day)]
         pods = list(_pods(folder, days, max(f.at for f in faults if _day(f.at) == days[0])))
-        alerts = [alert for pod in pods for alert in _alerts(pod, faults)]
-        _write(out / application, pods, alerts)
-        incidents = sum(alert["label"] == "incident" for alert in alerts)
-        click.echo(f"{application}: {len(pods)} pods, {len(alerts)} alerts, {incidents} incidents")
+        alerts = [line for pod in pods for line in _alerts(pod, faults)]
+        told = write_set(out / application, pods, alerts)
+        click.echo(f"{application}: {len(pods)} pods, {told}")
 
 
 def _day(at: int) -> str:
@@ -115,69 +111,36 @@ def _pods(folder: Path, days: Sequence[str], last_fault: int) -> Iterator[_Pod]:
         unknown = np.flatnonzero((grid > times[between]) & (grid < times[between + 1]))
         quiet = (grid > last_fault + _AFTER_S) & (grid <= times[between])
         values[unknown] = values[np.flatnonzero(quiet)[np.arange(len(unknown)) % quiet.sum()]]
-        yield _Pod(name, list(known), start, values, quiet, int(unknown[-1]) + 1)
+        yield _Pod(
+            name=name,
+            roles=list(known),
+            start=start,
+            step_s=_MINUTE_S,
+            values=values,
+            quiet=quiet,
+            judged=int(unknown[-1]) + 1,
+        )
 
 
 def _alerts(pod: _Pod, faults: Sequence[_Fault]) -> Iterator[Mapping[str, object]]:
     """Where a role is out of its quiet range for two minutes, and was not ten minutes before."""
-    low, high = np.quantile(pod.values[pod.quiet], (_RARE, 1 - _RARE), axis=0)
-    above, below = pod.values > high * (1 + _FURTHER), pod.values < low * (1 - _FURTHER)
+    sides = out_of_range(pod.values, pod.values[pod.quiet])
+    out = np.asarray(sides.any(axis=1))
     last, last_fault = -_APART_S, None
     for row in range(pod.judged + 1, len(pod.values)):
-        up, down = above[row] & above[row - 1], below[row] & below[row - 1]
-        at = pod.start + row * _MINUTE_S
+        at = pod.time(row)
         since = {fault: at - fault.at for fault in faults if 0 <= at - fault.at <= _AFTER_S}
         # The newest: the next fault of a pod may begin eight minutes later.
         of_pod = [fault for fault in since if fault.pod == pod.name]
         own = max(of_pod, key=lambda fault: fault.at, default=None)
         if own is not None and not _FAULT_S[0] <= since[own] <= _FAULT_S[1]:
             continue
-        if not (up | down).any() or (at - last < _APART_S and own in (None, last_fault)):
-            last = at if (up | down).any() else last
+        if not out[row] or (at - last < _APART_S and own in (None, last_fault)):
+            last = at if out[row] else last
             continue
         last, last_fault = at, own
-        moved = [
-            (role, "high" if up[k] else "low")
-            for k, role in enumerate(pod.roles)
-            if up[k] or down[k]
-        ]
         kind = own.kind if own is not None else "victim" if since else "natural"
-        yield {
-            "id": f"{pod.name}-{row}",
-            "target": pod.name,
-            "time": at,
-            "alertname": moved[0][0],
-            "roles": [role for role, _ in sorted(moved)],
-            "direction": [direction for _, direction in sorted(moved)],
-            "label": "benign" if own is None else "incident",
-            "kind": kind,
-            "group": pod.name,
-        }
-
-
-def _write(folder: Path, pods: Sequence[_Pod], alerts: Sequence[Mapping[str, object]]) -> None:
-    (folder / "targets").mkdir(parents=True, exist_ok=True)
-    for pod in pods:
-        np.savez(
-            folder / "targets" / f"{pod.name}.npz",
-            X=pod.values.astype(np.float32),
-            roles=np.array(pod.roles),
-            start=np.int64(pod.start),
-            step_s=np.int64(_MINUTE_S),
-        )
-    lines = "".join(json.dumps(alert) + "\n" for alert in alerts)
-    (folder / "alerts.jsonl").write_text(lines)
-    # Units are known, and a pod has no siblings: each is judged as the service judges it.
-    (folder / "set.json").write_text(json.dumps({"siblings": "group"}))
-    np.savez(
-        folder / "patches.npz",
-        alert=np.zeros(0, np.int32),
-        role=np.zeros(0, np.int16),
-        start=np.zeros(0, np.int32),
-        offset=np.zeros(0, np.int64),
-        length=np.zeros(0, np.int32),
-        values=np.zeros(0, np.float32),
-    )
+        yield alert(pod, row, sides, incident=own is not None, kind=kind)
 
 
 if __name__ == "__main__":
