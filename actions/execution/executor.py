@@ -3,7 +3,7 @@
 The records are claim, intent, call and outcome; all up to the call are on disk before it is sent.
 After a crash `execute` is called again. If no call can have been sent, the step starts over;
 otherwise the action's `read_back` reads from AWS what happened. An outcome that cannot be known is
-`unknown`; then only an idempotent action is called again.
+`unknown`; then only an idempotent action is called again, if the target's state still allows it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -223,9 +223,21 @@ class Executor:
         if result.outcome is not Outcome.CHANGED and repeats:
             with self.begin() as connection:
                 refusal = self._why_not_any_more(connection, step, intent)
-            if refusal is None:
+            if refusal is None and self._is_still_possible(step, intent):
                 result, failure = self._call(step, intent, again=True)
         return self._settle(step, intent, (result, failure))
+
+    def _is_still_possible(self, step: Step, intent: Intent) -> bool:
+        """Whether the target's state still allows the call: much may have changed since the crash.
+
+        Unknown where it cannot be read; then the call is not made.
+        """
+        try:
+            with on_behalf_of(intent.run_id):
+                step.action.observe(self.call(intent))
+        except (*errors.AWS_ERRORS, NotActionableError, MessengerError):
+            return False
+        return True
 
     def _settle_after_crash(self, step: Step, intent: Intent) -> _Ended:
         """The result of a call whose sender crashed."""

@@ -64,6 +64,10 @@ class SetsCapacity(Action):
         return Observation(already=desired == call.params["desired"], before={"desired": desired})
 
     def act(self, call: Call) -> Mapping[str, Any]:
+        """Raises NotActionableError where a policy or a person has set another capacity since."""
+        now = read_group(call.aws, call.target).desired
+        if now not in {call.before["desired"], call.params["desired"]}:
+            raise NotActionableError(f"somebody changed the capacity of {call.target} to {now}")
         call.aws.autoscaling.set_desired_capacity(
             AutoScalingGroupName=call.target,
             DesiredCapacity=call.params["desired"],

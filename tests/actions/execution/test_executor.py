@@ -303,6 +303,75 @@ def test_a_crash_during_the_call_leaves_an_unknown_reboot_and_a_known_scaling(
     assert (fake.operations().count("RebootInstances"), fake.world.groups[GROUP].desired) == (1, 8)
 
 
+def _cut_off(acting: Executor, fake: Emulator, step: Step, clock: Clock) -> None:
+    """The process ends before the call is sent; it is continued after ten minutes."""
+    fake.trouble = failing(CrashError(), executes=False)
+    with pytest.raises(CrashError):
+        acting.execute(step)
+    fake.trouble = lambda *_: None
+    clock.now += 600
+
+
+@pytest.mark.parametrize(("action", "desired"), [("set_desired_capacity", "+2"), ("scale_in", -1)])
+def test_what_a_policy_wants_since_the_crash_stays(
+    acting: Executor, fake: Emulator, clock: Clock, action: str, desired: int | str
+) -> None:
+    """Traffic came: the repeated call would terminate members that serve it."""
+    params = {"desired": str(desired)}
+    step = replace(_scale(0), action=CATALOG[action], params=params)
+    _cut_off(acting, fake, step, clock)
+    fake.world.groups[GROUP].desired = 11
+    assert _executed(acting.execute(step)).outcome is not Outcome.CHANGED
+    assert fake.world.groups[GROUP].desired == 11
+
+
+def _protect(fake: Emulator) -> None:
+    fake.world.groups[GROUP].members[_MEMBER].protected = True
+
+
+def _stand_by(fake: Emulator) -> None:
+    fake.world.groups[GROUP].members[_MEMBER].lifecycle = "Standby"
+
+
+def _suspend(fake: Emulator) -> None:
+    fake.world.groups[GROUP].suspended.add("Launch")
+
+
+def _go_away(fake: Emulator) -> None:
+    """AWS does not answer."""
+
+    def trouble(operation: str, _: str) -> None:
+        if operation == "DescribeInstances":
+            raise AwsError("InternalError", status=500)
+
+    fake.trouble = trouble
+
+
+_MEMBER = f"i-{0:017x}"
+
+
+@pytest.mark.parametrize("happens", [_protect, _stand_by, _suspend, _go_away])
+def test_what_a_person_did_since_the_crash_is_minded(
+    acting: Executor, fake: Emulator, clock: Clock, happens: Callable[[Emulator], None]
+) -> None:
+    """A call is repeated only where the target's state still allows it."""
+    step = replace(_reboot(), action=CATALOG["replace_instance"], target=_MEMBER, group=GROUP)
+    _cut_off(acting, fake, step, clock)
+    happens(fake)
+    before = fake.operations().count("TerminateInstanceInAutoScalingGroup")
+    assert _executed(acting.execute(step)).outcome is not Outcome.CHANGED
+    assert fake.operations().count("TerminateInstanceInAutoScalingGroup") == before
+
+
+def test_a_call_that_is_still_possible_is_repeated(
+    acting: Executor, fake: Emulator, clock: Clock
+) -> None:
+    """Nothing has changed since the crash."""
+    step = replace(_reboot(), action=CATALOG["replace_instance"], target=_MEMBER, group=GROUP)
+    _cut_off(acting, fake, step, clock)
+    assert _executed(acting.execute(step)).outcome is Outcome.CHANGED
+
+
 @dataclass(kw_only=True)
 class _Cut(FakeMessenger):
     """Whoever calls it ends while the call is on its way; an answer takes `read_s`."""
