@@ -4,7 +4,7 @@ https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -35,6 +35,9 @@ _BYTES_MAX = 64 * 2**20
 _WAIT_S, _WHOLE_S = 10.0, 30.0
 # Alertmanager tells nobody of the others.
 _ACTIVE = {"active": "true", "silenced": "false", "inhibited": "false", "unprocessed": "false"}
+_NOTIFIED = {"active": "true", "silenced": "false", "inhibited": "false", "muted": "false"}
+# At the end of the names of the intervals at which a route is muted, or not.
+_INTERVALS = "_time_intervals"
 
 
 class AlertmanagerError(Exception):
@@ -70,18 +73,34 @@ class Alertmanager:
         No filter is sent: a label's text would have to be quoted in the words of another language.
         Raises AlertmanagerError.
         """
-        body = self.call("GET", "alerts", params={} if muted else _ACTIVE)
+        return _alerts(self._list("alerts", {} if muted else _ACTIVE))
+
+    def notified_alerts(self) -> Sequence[Mapping[str, Any]]:
+        """The alerts of which it notifies now, each with the receiver of its route.
+
+        The list of alerts does not tell of time intervals that mute a route; that of groups does
+        since 0.28. Before that nobody can tell: then there are none where the configuration has
+        such intervals. Raises AlertmanagerError.
+        """
+        found = [
+            {**alert, "receivers": [group.get("receiver")]}
+            for group in self._list("alerts/groups", _NOTIFIED)
+            for alert in _alerts(group.get("alerts") or ())
+        ]
+        muted = [_muted_by(alert) for alert in found]
+        if None in muted and _INTERVALS in self.configuration():
+            return []
+        return [alert for alert, names in zip(found, muted, strict=True) if not names]
+
+    def _list(self, path: str, params: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:
+        body = self.call("GET", path, params=params)
         try:
-            alerts = from_json(as_unicode(body))
+            listed = from_json(as_unicode(body))
         except ValueError:
             raise AlertmanagerError("Alertmanager's answer is not JSON", sent=True) from None
-        if not isinstance(alerts, list):
+        if not isinstance(listed, list):
             raise AlertmanagerError("Alertmanager's answer is not a list", sent=True)
-        return [
-            alert
-            for alert in alerts
-            if isinstance(alert, dict) and isinstance(alert.get("labels"), dict)
-        ]
+        return [item for item in listed if isinstance(item, dict)]
 
     def configuration(self) -> str:
         """The configuration, as YAML, with `<secret>` in place of secrets.
@@ -129,3 +148,17 @@ class Alertmanager:
             status = answer.status_code
             raise AlertmanagerError(f"Alertmanager answered {status}", sent=status >= _SERVER_ERROR)
         return content
+
+
+def _alerts(listed: Iterable[Any]) -> Sequence[Mapping[str, Any]]:
+    return [
+        alert
+        for alert in listed
+        if isinstance(alert, dict) and isinstance(alert.get("labels"), dict)
+    ]
+
+
+def _muted_by(alert: Mapping[str, Any]) -> Sequence[str] | None:
+    """The names of the time intervals that mute the alert's route; None where it is not told."""
+    status = alert.get("status")
+    return status.get("mutedBy") if isinstance(status, dict) else None

@@ -34,7 +34,7 @@ class MissedAlerts:
 
     One that is unknown to the inbox for six minutes is taken as delivered; so is, for another
     decision, one that was put off until now: `put_off` are such runs among some. What other
-    receivers are told of is none of ours.
+    receivers are told of is none of ours, nor what people have muted.
     """
 
     alertmanager: Alertmanager
@@ -78,7 +78,7 @@ class MissedAlerts:
         receivers: AbstractSet[str] = self._receivers
         listed = [
             parse_alert(active_alert(raw), now)
-            for raw in self.alertmanager.active_alerts()
+            for raw in self.alertmanager.notified_alerts()
             if not receivers.isdisjoint(receivers_of(raw))
         ]
         alerts = {alert.key: alert for alert in listed if alert is not None}

@@ -31,11 +31,15 @@ class Missing:
     listed: list[dict[str, Any]] = field(default_factory=list)
     asked: int = 0
     status: int = 200
+    muted_by: list[str] | None = field(default_factory=list)
+    configuration: str = "route: {receiver: smartcloudops}"
 
     def __post_init__(self) -> None:
-        def answer(_: httpx.Request) -> httpx.Response:
+        def answer(request: httpx.Request) -> httpx.Response:
+            if request.url.path.endswith("/status"):
+                return httpx.Response(200, json={"config": {"original": self.configuration}})
             self.asked += 1
-            return httpx.Response(self.status, json=self.listed)
+            return httpx.Response(self.status, json=[*map(self._grouped, self.listed)])
 
         http = httpx.Client(transport=httpx.MockTransport(answer))
         self.registry = CollectorRegistry()
@@ -45,6 +49,13 @@ class Missing:
             metrics=WebhookMetrics(self.registry),
             clock=self.clock,
         )
+
+    def _grouped(self, alert: dict[str, Any]) -> dict[str, Any]:
+        """A group of one, as Alertmanager lists it; before 0.28 it tells of no mute."""
+        told = {} if self.muted_by is None else {"mutedBy": self.muted_by}
+        status = {"state": "active", "silencedBy": [], "inhibitedBy": [], **told}
+        (receiver,) = alert["receivers"]
+        return {"labels": {}, "receiver": receiver, "alerts": [{**alert, "status": status}]}
 
     def after(self, seconds: float) -> float:
         """How many alerts were noticed as missed, that much later."""
@@ -117,6 +128,29 @@ def test_an_alert_that_began_anew_is_missed_again(missing: Missing) -> None:
     missing.after(3600)
     assert missing.after(600) == 1
     assert len(missing.inbox.queued()) == 2
+
+
+_NIGHTS = "route: {receiver: smartcloudops, mute_time_intervals: [nights]}"
+
+
+@pytest.mark.parametrize(
+    ("muted_by", "configuration", "missed"),
+    [
+        ([], _NIGHTS, 1),
+        (["nights"], _NIGHTS, 0),
+        (None, _NIGHTS, 0),
+        (None, "route: {receiver: smartcloudops}", 1),
+    ],
+    ids=["by day", "muted", "before 0.28", "before 0.28 without intervals"],
+)
+def test_what_a_time_interval_mutes_is_not_missed(
+    missing: Missing, muted_by: list[str] | None, configuration: str, missed: int
+) -> None:
+    """Alertmanager lists it as active, and notifies nobody of it: people want it so."""
+    missing.missed.note(_OURS)
+    missing.listed, missing.muted_by, missing.configuration = [active(1)], muted_by, configuration
+    missing.after(0)
+    assert missing.after(600) == missed
 
 
 @pytest.mark.parametrize("early", [True, False])
