@@ -28,6 +28,8 @@ READS = (
     "ec2:DescribeVolumeStatus",
     "ec2:DescribeVolumes",
     "elasticloadbalancing:DescribeTargetHealth",
+    "ssm:DescribeSessions",
+    "ssm:ListCommandInvocations",
 )
 _READING = ("Describe", "Get", "List", "Lookup")
 _TAGGED = {

@@ -1,6 +1,7 @@
 """Changes that others make to a target or its group, as CloudTrail and EC2 tell them."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 _RECENT_S = 900.0
 # EC2 has had time to recover an instance; if it still fails, it is to be stopped and started.
 _RECOVERY_S = 600.0
-# What the request of a Spot Instance says that EC2 interrupts.
-_INTERRUPTS = frozenset({"marked-for-stop", "marked-for-termination"})
+# What the request of a Spot Instance says that EC2 interrupts. One that is terminated has its last
+# status "immediately", and runs on for two minutes.
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instances-request-status-lifecycle.html
+_INTERRUPTS = re.compile(r"marked-for-|instance-(stopped|terminated)-(?!by-user)")
+# The comment of this service's own commands: a run's id, and its step.
+_OWN_COMMAND = re.compile(r"[0-9A-Z]{26}/")
 # Pages of 50 events that a decision reads: CloudTrail answers twice a second.
 _PAGES_MAX = 4
 
@@ -52,8 +57,37 @@ def interruption(aws: Aws, instance: Instance) -> Sequence[str]:
     Raises botocore's errors.
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
     """
-    notices = sorted(read_spot_codes(aws, instance.id) & _INTERRUPTS)
+    notices = sorted(filter(_INTERRUPTS.match, read_spot_codes(aws, instance.id)))
     return [f"EC2 interrupts the Spot Instance {instance.id}: {notice}" for notice in notices]
+
+
+def others_on(aws: Aws, instance_id: str) -> Sequence[str]:
+    """A sentence for each command of others that runs on the instance, and each open session there.
+
+    CloudTrail names no instance where a command was sent to a tag, as maintenance windows do, and
+    tells of a session only that it began. Raises botocore's errors.
+    https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_ListCommandInvocations.html
+    https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeSessions.html
+    """
+    commands = aws.ssm.get_paginator("list_command_invocations").paginate(
+        InstanceId=instance_id, Filters=[{"key": "Status", "value": "InProgress"}]
+    )
+    sessions = aws.ssm.get_paginator("describe_sessions").paginate(
+        State="Active", Filters=[{"key": "Target", "value": instance_id}]
+    )
+    return [
+        *(
+            f"{command.get('DocumentName')} of somebody else runs on {instance_id}"
+            for page in commands
+            for command in page["CommandInvocations"]
+            if not _OWN_COMMAND.match(command.get("Comment", ""))
+        ),
+        *(
+            f"{session.get('Owner') or 'somebody'} has a session on {instance_id}"
+            for page in sessions
+            for session in page["Sessions"]
+        ),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,16 +24,23 @@ EVENT_CODES = (
     "system-reboot",
 )
 _STOPS = frozenset({"instance-retirement", "instance-stop"})
+# Events after which the instance runs on where it is: EC2 is at work on it meanwhile.
+_PASSING = frozenset({"instance-reboot", "system-maintenance", "system-reboot"})
 # How the description of an event begins that is over; EC2 shows it for a week.
 _OVER = ("[Completed]", "[Canceled]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class HostEvent:
-    """A scheduled event, by EC2's code; it begins at `at` (epoch seconds) at the earliest."""
+    """A scheduled event, by EC2's code; it begins at `at` (epoch seconds) at the earliest.
+
+    It ends by `until`, None where EC2 tells no end.
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceStatusEvent.html
+    """
 
     code: str
     at: float
+    until: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +68,15 @@ class HostStatus:
     def must_be_left(self) -> bool:
         """Whether the host has failed, or EC2 will stop its instances."""
         return bool(self.failed_check) or any(event.code in _STOPS for event in self.events)
+
+    def maintenance(self, now: float) -> Sequence[str]:
+        """A sentence for each event by which EC2 may be rebooting or mending the host now."""
+        return [
+            f"EC2 may be at work on the host of {self.id}: its {event.code} began "
+            f"{now - event.at:.0f} s ago"
+            for event in self.events
+            if event.code in _PASSING and event.at <= now <= (event.until or now)
+        ]
 
 
 def read_host_status(aws: Aws, instance_id: str) -> HostStatus:
@@ -163,7 +179,12 @@ def _status(answer: "StatusTypeDef") -> HostStatus:
 
 
 def _event(answer: "InstanceStatusEventTypeDef") -> HostEvent:
-    return HostEvent(code=answer["Code"], at=answer["NotBefore"].timestamp())
+    until = answer.get("NotAfter")
+    return HostEvent(
+        code=answer["Code"],
+        at=answer["NotBefore"].timestamp(),
+        until=until.timestamp() if until else None,
+    )
 
 
 def _is_over(answer: "InstanceStatusEventTypeDef") -> bool:

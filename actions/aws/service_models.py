@@ -85,8 +85,10 @@ OPERATIONS: Mapping[str, frozenset[str]] = MappingProxyType(
             {
                 "CancelCommand",
                 "DescribeInstanceInformation",
+                "DescribeSessions",
                 "GetCalendarState",
                 "GetCommandInvocation",
+                "ListCommandInvocations",
                 "ListCommands",
                 "SendCommand",
             }

@@ -24,6 +24,13 @@ _PAGE, _PAUSE_S = 50, 0.5
 # The user agent of this service's own calls contains it.
 _OWN_CALL = re.compile(r"\bsmartcloudops-run/")
 _SERVICE_LINKED = re.compile(r":(assumed-)?role/(aws-service-role/[^/]+/)?AWSServiceRoleFor\w+")
+# Those by which AWS deploys or runs commands when somebody wishes it: updates of node groups and
+# environments, stacks, and the tasks of maintenance windows.
+# https://docs.aws.amazon.com/eks/latest/userguide/managed-node-update-behavior.html
+# https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_MaintenanceWindowTask.html
+_FOR_PEOPLE = re.compile(
+    r"AWSServiceRoleFor(AmazonEKSNodegroup|AmazonSSM|CloudFormation|ElasticBeanstalk)\w*"
+)
 # Programs, by their user agent or by the role or user that they have. Terraform's agent:
 # https://registry.terraform.io/providers/hashicorp/aws/latest/docs#user_agent
 _PROGRAMS = re.compile(
@@ -108,7 +115,10 @@ def caller_of(detail: Mapping[str, Any], programs: Sequence[str] = ()) -> Caller
     )
     if _OWN_CALL.search(agent):
         return Caller.OWN
-    if identity.get("type") == "AWSService" or _SERVICE_LINKED.search(arn):
+    service_linked = _SERVICE_LINKED.search(arn)
+    if service_linked and _FOR_PEOPLE.search(arn):
+        return Caller.PROGRAM
+    if identity.get("type") == "AWSService" or service_linked:
         return Caller.AWS
     provider = (session.get("webIdFederationData") or {}).get("federatedProvider") or ""
     is_program = (

@@ -27,11 +27,15 @@ def opted_in() -> dict[str, str]:
 
 @dataclass
 class HostEvent:
-    """A scheduled event of an instance's host; `at` is the earliest time at which it begins."""
+    """A scheduled event of an instance's host; it begins at `at` at the earliest.
+
+    `lasts_s`: EC2 tells its end; 0 for the kinds that have none.
+    """
 
     id: str
     code: str
     at: float
+    lasts_s: float = 0.0
     completed: bool = False
 
 
@@ -43,7 +47,8 @@ class Instance:
     connection, by whether a security group tracks it. `impaired` is what its status checks find:
     "system" (the hardware), "instance" or "ebs". `root` is the kind of its root device. `agent` is
     the SSM agent's ping status, empty where none is registered. EC2 has the latest console output
-    of a `nitro` instance only.
+    of a `nitro` instance only. `state_reason` is the code of its last stop,
+    `affinity` "host" if it is bound to its Dedicated Host.
     """
 
     id: str
@@ -71,6 +76,8 @@ class Instance:
     up_at: float = 0.0
     boots: int = 0
     nitro: bool = True
+    state_reason: str = ""
+    affinity: str = ""
 
     def __post_init__(self) -> None:
         suffix = self.id.removeprefix("i-")
@@ -233,6 +240,7 @@ class World:
     snapshots: list[dict[str, Any]] = field(default_factory=list)
     rules: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     commands: list[dict[str, Any]] = field(default_factory=list)
+    sessions: list[dict[str, Any]] = field(default_factory=list)
     calendars: dict[str, ChangeCalendar] = field(default_factory=dict)
     impaired_volumes: set[str] = field(default_factory=set)
     published: list[dict[str, Any]] = field(default_factory=list)

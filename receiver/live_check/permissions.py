@@ -41,6 +41,10 @@ def reads(aws: Aws, *, trail: bool) -> Mapping[str, Callable[[], Any]]:
         "elasticloadbalancing:DescribeTargetHealth": lambda: aws.elbv2.describe_target_health(
             TargetGroupArn=_TARGETS
         ),
+        "ssm:DescribeSessions": lambda: aws.ssm.describe_sessions(State="Active"),
+        "ssm:ListCommandInvocations": lambda: aws.ssm.list_command_invocations(
+            InstanceId=_INSTANCE
+        ),
     }
     if trail:
         calls["cloudtrail:LookupEvents"] = lambda: aws.cloudtrail.lookup_events(

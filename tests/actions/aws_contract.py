@@ -342,6 +342,7 @@ OPERATIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "InvalidInstanceInformationFilterValue",
             "InvalidNextToken",
         ),
+        "DescribeSessions": ("InternalServerError", "InvalidFilterKey", "InvalidNextToken"),
         "GetCalendarState": (
             "InternalServerError",
             "InvalidDocument",
@@ -353,6 +354,12 @@ OPERATIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "InvalidCommandId",
             "InvalidPluginName",
             "InvocationDoesNotExist",
+        ),
+        "ListCommandInvocations": (
+            *_INSTANCES,
+            "InvalidCommandId",
+            "InvalidFilterKey",
+            "InvalidNextToken",
         ),
         "ListCommands": (
             *_INSTANCES,

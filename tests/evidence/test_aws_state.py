@@ -15,7 +15,7 @@ from demo.aws.calls import Call
 from demo.aws.clients import clients
 from demo.aws.core import Core
 from demo.aws.emulator import Emulator
-from demo.aws.world import AwsError, Group, Instance
+from demo.aws.world import AwsError, Group, HostEvent, Instance
 from receiver.evidence.aws.state import AwsReader
 from receiver.evidence.source import Source
 from receiver.evidence.target import Target
@@ -142,7 +142,17 @@ def test_a_volume_that_ec2_stopped_is_told_of_its_instance_alone(
 
 @pytest.mark.parametrize(
     ("code", "interrupted"),
-    [("fulfilled", False), ("marked-for-termination", True), ("marked-for-stop", True)],
+    [
+        ("fulfilled", False),
+        ("request-canceled-and-instance-running", False),
+        ("instance-stopped-by-user", False),
+        ("marked-for-termination", True),
+        ("marked-for-stop", True),
+        ("marked-for-stop-by-experiment", True),
+        ("instance-terminated-no-capacity", True),
+        ("instance-terminated-by-experiment", True),
+        ("instance-stopped-no-capacity", True),
+    ],
 )
 def test_a_spot_instance_that_ec2_takes_is_being_changed(
     reader: AwsReader, aws: Emulator, clock: Clock, code: str, *, interrupted: bool
@@ -354,17 +364,28 @@ def _by(arn: str, **more: Any) -> dict[str, str]:
     [
         (_by("AWSServiceRoleForAutoScaling/AutoScaling", by="autoscaling.amazonaws.com"), False),
         (_by("deploy/AWSServiceRoleForAutoScaling/x", by="cloudformation.amazonaws.com"), True),
+        (_by("AWSServiceRoleForAmazonEKSNodegroup/EKS", by="eks-nodegroup.amazonaws.com"), True),
+        (_by("AWSServiceRoleForAmazonSSM/window", by="ssm.amazonaws.com"), True),
         (_by("deploy/alice", by="cloudformation.amazonaws.com"), True),
         (_by("deploy/alice", errorCode="Client.UnauthorizedOperation"), False),
         (_by("deploy/alice", errorCode="Client.DryRunOperation"), False),
         (_by("deploy/alice", errorCode=None), True),
     ],
-    ids=["the group itself", "a role of that name", "a stack", "denied", "dry run", "a person"],
+    ids=[
+        "the group itself",
+        "a role of that name",
+        "an update of nodes",
+        "a maintenance window",
+        "a stack",
+        "denied",
+        "dry run",
+        "a person",
+    ],
 )
 def test_only_what_others_changed_counts(
     reader: AwsReader, aws: Emulator, clock: Clock, event: dict[str, str], *, counts: bool
 ) -> None:
-    """A service acts by its linked role, for nobody; other services act so for a person."""
+    """A service acts by its linked role, for nobody; some, and other services, do for a person."""
     aws.events["web"] = [event]
     assert bool(reader.begin(clock()).begin(_WEB, _BOUNDS)().changes) is counts
 
@@ -467,3 +488,70 @@ def test_ec2_may_be_recovering_an_instance_outside_groups(
     assert state.host is not None
     assert state.host.system == "impaired"
     assert len(state.changes or ()) == changes
+
+
+@pytest.mark.parametrize(
+    ("event", "changes"),
+    [
+        (("system-reboot", -60.0, 7_200.0), 1),
+        (("instance-reboot", -60.0, 7_200.0), 1),
+        (("system-maintenance", -60.0, 0.0), 1),
+        (("system-reboot", 60.0, 7_200.0), 0),
+        (("system-reboot", -7_201.0, 7_200.0), 0),
+        (("instance-retirement", -60.0, 0.0), 0),
+    ],
+    ids=["reboots the host", "reboots it", "without an end", "to come", "over", "for good"],
+)
+def test_ec2_may_be_at_work_on_the_host(
+    reader: AwsReader, aws: Emulator, event: tuple[str, float, float], changes: int
+) -> None:
+    """Within the window of a scheduled event after which the instance runs on."""
+    now = aws.core.clock()
+    code, begins_s, lasts_s = event
+    scheduled = HostEvent("instance-event-1", code, now + begins_s, lasts_s)
+    aws.world.instances[_HOSTS[0]].events.append(scheduled)
+    state = reader.begin(now).begin(_WEB, _BOUNDS)()
+    assert len(state.changes or ()) == changes
+
+
+@pytest.mark.parametrize(
+    ("changed", "changes"),
+    [
+        ({}, 1),
+        ({"Status": "Success"}, 0),
+        ({"InstanceIds": [_HOSTS[1]]}, 0),
+        ({"Comment": "01K9ZZZZZZZZZZZZZZZZZZZZZZ/0"}, 0),
+    ],
+    ids=["under way", "over", "elsewhere", "our own"],
+)
+def test_a_command_of_somebody_else_is_not_disturbed(
+    reader: AwsReader, aws: Emulator, changed: dict[str, Any], changes: int
+) -> None:
+    """A maintenance window patches the host: CloudTrail has the tag that it was sent to."""
+    command: dict[str, Any] = {
+        "CommandId": "c",
+        "DocumentName": "AWS-RunPatchBaseline",
+        "Comment": "",
+    }
+    command |= {"Status": "InProgress", "StatusDetails": "", "InstanceIds": [_HOSTS[0]]}
+    aws.world.commands.append(command | changed)
+    state = reader.begin(aws.core.clock()).begin(_WEB, _BOUNDS)()
+    assert len(state.changes or ()) == changes
+
+
+def test_a_host_with_a_person_on_it_is_left_to_them(reader: AwsReader, aws: Emulator) -> None:
+    """Their session began an hour ago, which CloudTrail's look does not reach."""
+    for number in (0, 1):
+        session = {"SessionId": f"alice-{number}", "Target": _HOSTS[number], "Owner": "alice"}
+        aws.world.sessions.append(session)
+    state = reader.begin(aws.core.clock()).begin(_WEB, _BOUNDS)()
+    assert state.changes == [f"alice has a session on {_HOSTS[0]}"]
+
+
+def test_without_systems_manager_there_is_no_hint(reader: AwsReader, aws: Emulator) -> None:
+    def trouble(operation: str, _: str) -> None:
+        if operation in {"DescribeSessions", "ListCommandInvocations"}:
+            raise AwsError("AccessDeniedException")
+
+    aws.trouble = trouble
+    assert reader.begin(aws.core.clock()).begin(_WEB, _BOUNDS)().changes == []

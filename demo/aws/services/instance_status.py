@@ -80,6 +80,7 @@ class InstanceStatuses:
             if event.code in _STOPS:
                 # "stopped if it is backed by Amazon EBS, or terminated if ... instance store"
                 instance.state = "stopped" if instance.root == "ebs" else "terminated"
+                instance.state_reason = "Server.ScheduledStop"
             else:
                 self.core.boot(instance, self.core.timings.boot_s)
 
@@ -147,4 +148,5 @@ def _event(event: HostEvent) -> dict[str, Any]:
         "Code": event.code,
         "Description": f"{done}The instance is running on degraded hardware",
         "NotBefore": moment(event.at),
+        **({"NotAfter": moment(event.at + event.lasts_s)} if event.lasts_s else {}),
     }

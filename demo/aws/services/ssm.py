@@ -92,6 +92,33 @@ class Commands:
         more = {"NextToken": str(first + size)} if len(commands) > first + size else {}
         return {"Commands": commands[first : first + size], **more}
 
+    def list_command_invocations(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """By instance and status, as the only filter."""
+        wanted, status = request.get("InstanceId"), _filtered(request, "Status")
+        return {
+            "CommandInvocations": [
+                {
+                    "CommandId": command["CommandId"],
+                    "InstanceId": instance_id,
+                    "DocumentName": command["DocumentName"],
+                    "Comment": command["Comment"],
+                    "Status": command["Status"],
+                    "StatusDetails": command["StatusDetails"],
+                }
+                for command in reversed(self.core.world.commands)
+                for instance_id in command["InstanceIds"]
+                if wanted in (None, instance_id) and status in (None, command["Status"])
+            ]
+        }
+
+    def describe_sessions(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of Session Manager that are open, by their target."""
+        target = _filtered(request, "Target")
+        open_now = self.core.world.sessions if request["State"] == "Active" else []
+        return {
+            "Sessions": [session for session in open_now if target in (None, session["Target"])]
+        }
+
     def get_command_invocation(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Unknown right after the command was sent."""
         command = self._command(request)
@@ -190,3 +217,12 @@ def _aggregated(command: Mapping[str, Any]) -> dict[str, Any]:
     """A command has no status Delayed: only its invocations have."""
     shown = {name: command[name] for name in _SHOWN}
     return shown | ({"Status": "InProgress"} if command["Status"] == "Delayed" else {})
+
+
+def _filtered(request: Mapping[str, Any], key: str) -> str | None:
+    """The value of the filter with this key. Raises AwsError for another one."""
+    for condition in request.get("Filters", ()):
+        if condition["key"] != key:
+            raise AwsError("InvalidFilterKey", condition["key"])
+        return str(condition["value"])
+    return None

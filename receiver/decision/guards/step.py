@@ -69,8 +69,10 @@ def require_no_other_change(inputs: GuardInput) -> str | Refusal:
     ## change_in_progress
 
     Somebody else is changing the target or its group. `outcome` names the sign of it: an instance
-    refresh, a member that is not in service, the tag `smartcloudops:deploying`, or a call of
-    somebody else in CloudTrail within the last 15 minutes.
+    refresh, a member that is not in service, the tag `smartcloudops:deploying`, a call of somebody
+    else in CloudTrail within the last 15 minutes, somebody else's command or session on the
+    instance (Systems Manager), a scheduled event of its host that has begun, or an interruption of
+    the Spot Instance.
 
     ```sh
     aws autoscaling describe-instance-refreshes --auto-scaling-group-name "$ASG" --max-records 3

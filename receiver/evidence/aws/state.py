@@ -141,6 +141,7 @@ class AwsReadings:
                 reader.is_protected,
                 reader.host_status,
                 reader.volume_check,
+                reader.others_on,
             ):
                 self._query(read, target.id)
         if group:
@@ -168,6 +169,10 @@ class AwsReadings:
                 scopes = disruption_budget.scopes_of(target.id or "", group.asg, bounds, health)
             changes = None if group.refreshes is None else [*map(str, group.refreshes)]
         events = [query.result() for query in self._events(target)]
+        maintenance = () if host is None else host.maintenance(self.now)
+        others: Sequence[str] = ()
+        if target.kind is TargetKind.INSTANCE:
+            others = self._query(reader.others_on, target.id).result()
         state = AwsState(
             unread=self.unread(target),
             instance=instance,
@@ -175,7 +180,7 @@ class AwsReadings:
             scopes=scopes,
             unread_health=group.unread_health if group else (),
             refreshes=group.refreshes if group else None,
-            changes=merged([changes, reader.interruption(instance), *events]),
+            changes=merged([changes, maintenance, others, reader.interruption(instance), *events]),
             trail_age_s=reader.events_age_s(self.now) or 0.0,
             protected=protected,
             host=host,
