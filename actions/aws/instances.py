@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 INSTANCE_ID = re.compile(r"i-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 # The region at the start of the name of a zone or a Local Zone ("us-west-2-lax-1a").
 _REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d+")
+# https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html
+_BY_CALL = frozenset({"Client.UserInitiatedHibernate", "Client.UserInitiatedShutdown"})
 # States of an instance that was not terminated.
 _LIVE = ["pending", "running", "stopping", "stopped"]
 
@@ -43,6 +45,10 @@ class Instance:
     root_device: str = "ebs"
     auto_recovery: str = "default"
     is_spot: bool = False
+    # Whether it was stopped, or hibernated, through EC2's API.
+    stopped_by_call: bool = False
+    # Whether it always starts on the same Dedicated Host.
+    bound_to_host: bool = False
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -233,6 +239,8 @@ def _instance(answer: "InstanceTypeDef", account: str, opt_in_tag: str) -> Insta
             root_device=answer.get("RootDeviceType", "ebs"),
             auto_recovery=answer.get("MaintenanceOptions", {}).get("AutoRecovery", "default"),
             is_spot=answer.get("InstanceLifecycle") == "spot",
+            bound_to_host=answer["Placement"].get("Affinity") == "host",
+            stopped_by_call=answer.get("StateReason", {}).get("Code", "") in _BY_CALL,
         )
 
 

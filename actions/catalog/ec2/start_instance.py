@@ -1,8 +1,9 @@
 """Start one stopped EC2 instance, typically on another host than before.
 
 Where a run itself has stopped the instance, it is started whatever its metrics say: a stopped
-instance has none. One that waits in its group's warm pool is refused: the group starts it when it
-needs it.
+instance has none. One that somebody else stopped or hibernated through EC2's API is started only at
+a person's request; one that EC2 stopped, or that shut down by itself, is started. One that waits in
+its group's warm pool is refused: the group starts it when it needs it.
 
 ```yaml
 - action: start_instance

@@ -4,8 +4,9 @@ An Auto Scaling group terminates a member that does not run. It is refused unles
 suspended HealthCheck and ReplaceUnhealthy, or the member is in standby: put it there with
 `enter_standby` if it shall stay stopped, because a suspension by `suspend_processes` ends with the
 run. Refused by name are also an instance with an instance-store root and a one-time Spot Instance,
-which EC2 cannot stop. A start as the next step moves the instance to another host; `rollback: true`
-starts it too if the run ends in between.
+which EC2 cannot stop, and one with an affinity to its Dedicated Host while that fails. A start as
+the next step moves any other instance to another host; `rollback: true` starts it too if the run
+ends in between.
 
 ```yaml
 - action: stop_instance
@@ -23,6 +24,7 @@ from typing import Any
 
 from actions.aws.group_behaviour import EC2_CHECK, require_kept
 from actions.aws.groups import read_member
+from actions.aws.host_status import read_host_status
 from actions.aws.instances import Instance, is_one_time_spot, read_instance
 from actions.aws.target_errors import NotActionableError
 from actions.base import Call, Impact, Observation
@@ -36,6 +38,7 @@ class StopInstance(ChangesPower):
     stops_target = True
     permissions = (
         "autoscaling:DescribeAutoScalingGroups",
+        "ec2:DescribeInstanceStatus",
         "ec2:DescribeInstances",
         "ec2:DescribeSpotInstanceRequests",
         "ec2:StopInstances",
@@ -66,6 +69,11 @@ def _require_stoppable(call: Call, instance: Instance) -> None:
     if instance.root_device == "instance-store":
         raise NotActionableError(
             f"{instance.id} has an instance-store root and cannot be stopped: replace it"
+        )
+    # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyInstancePlacement.html
+    if instance.bound_to_host and read_host_status(call.aws, instance.id).must_be_left:
+        raise NotActionableError(
+            f"{instance.id} is bound to its Dedicated Host, which fails, and starts there again"
         )
     if instance.is_spot and is_one_time_spot(call.aws, instance.id):
         raise NotActionableError(

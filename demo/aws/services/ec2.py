@@ -122,6 +122,9 @@ class Instances:
                 )
             if instance.state not in {"pending", "running", "stopping", "stopped"}:
                 raise _incorrect(instance, "able to stop")
+        for instance in instances:
+            if instance.state in {"pending", "running"}:
+                instance.state_reason = "Client.UserInitiatedShutdown"
         changes = [
             self._change(instance, "stopping", "stopped", self.core.timings.stop_s)
             for instance in instances
@@ -138,6 +141,7 @@ class Instances:
             if instance.state == "stopped":
                 # A start moves the instance to another host.
                 instance.impaired, instance.launched_at = "", self.core.now
+                instance.state_reason = ""
                 for event in instance.events:
                     event.completed = True
                 self.core.boot(instance, self.core.timings.boot_s)
@@ -233,7 +237,10 @@ def _described(instance: Instance) -> dict[str, Any]:
         "InstanceType": "c6i.large",
         "State": _state(instance.state),
         "LaunchTime": moment(instance.launched_at),
-        "Placement": {"AvailabilityZone": instance.az},
+        "Placement": {
+            "AvailabilityZone": instance.az,
+            **({"Affinity": instance.affinity} if instance.affinity else {}),
+        },
         "PrivateIpAddress": instance.address,
         "PrivateDnsName": _private_dns(instance),
         # Prometheus' discovery crashes without the subnet of an instance in a VPC.
@@ -243,5 +250,6 @@ def _described(instance: Instance) -> dict[str, Any]:
         "RootDeviceType": instance.root,
         "MaintenanceOptions": {"AutoRecovery": instance.auto_recovery},
         **({"InstanceLifecycle": "spot"} if instance.one_time_spot else {}),
+        **({"StateReason": {"Code": instance.state_reason}} if instance.state_reason else {}),
         "Tags": as_tags(instance.tags),
     }

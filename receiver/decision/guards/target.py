@@ -11,7 +11,7 @@ from actions.reasons import Reason
 from actions.refusal import Refusal
 from receiver.decision.guards.base import GuardInput
 from receiver.decision.guards.recent_acts import why_caused_by_us
-from receiver.decision.ladder import chosen_plan, remaining_steps
+from receiver.decision.ladder import chosen_plan, is_stopped_by_run, remaining_steps
 from receiver.decision.model import Snapshot
 
 
@@ -21,8 +21,9 @@ def require_proven_target(inputs: GuardInput) -> str | Refusal:
     ## target_unproven
 
     AWS did not confirm the target. `outcome` says why: the target does not exist, is in a state in
-    which no remaining step acts, was launched after the alert began, is in another group or in
-    none, or another account or region, or lacks the tag `smartcloudops:remediate=true`.
+    which no remaining step acts, was stopped by somebody's call to EC2, was launched after the
+    alert began, is in another group or in none, or another account or region, or lacks the tag
+    `smartcloudops:remediate=true`.
 
     ```sh
     aws sts get-caller-identity
@@ -107,6 +108,9 @@ def _why_out_of_place(
     states = Action.instance_states.union(*(action.instance_states for action in actions))
     if instance.state not in states:
         return f"{instance.id} is {instance.state}"
+    by_others = inputs.trigger.request is None and not is_stopped_by_run(inputs)
+    if instance.state == "stopped" and instance.stopped_by_call and by_others:
+        return f"{instance.id} was stopped by a call to EC2, and stays so until a person starts it"
     outsider = instance.group is None and any(action.takes_outsiders for action in actions)
     if instance.group != group and not outsider:
         return f"{instance.id} is not in the group that the alert names"

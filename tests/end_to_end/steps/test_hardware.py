@@ -138,6 +138,7 @@ def test_another_host_that_does_not_help_is_not_stopped_again(whole: Whole) -> N
     [
         ("root", "instance-store", "instance-store root and cannot be stopped: replace it"),
         ("one_time_spot", True, "one-time Spot Instance and cannot be stopped: replace it"),
+        ("affinity", "host", "bound to its Dedicated Host, which fails, and starts there again"),
     ],
 )
 def test_who_cannot_be_stopped_is_named(
@@ -192,6 +193,35 @@ def test_a_person_may_have_a_stopped_instance_started(
     whole.pass_time(60)
     assert _operations(whole) == called, whole.only().outcome
     assert called or whole.only().refusal == "target_unproven"
+    whole.close()
+
+
+@pytest.mark.parametrize(
+    ("reason", "called"),
+    [
+        ("Client.UserInitiatedShutdown", []),
+        ("Client.UserInitiatedHibernate", []),
+        ("Client.InstanceInitiatedShutdown", ["StartInstances"]),
+        ("Server.ScheduledStop", ["StartInstances"]),
+    ],
+)
+def test_what_somebody_stopped_stays_stopped(
+    tmp_path: Path, reason: str, called: list[str]
+) -> None:
+    """An alert that it is down does not start it, a person may: it may be stopped for forensics."""
+    whole = Whole(tmp_path, playbook=_STARTS)
+    target = whole.group()[0]
+    instance = whole.aws.world.instances[target]
+    instance.state, instance.state_reason = "stopped", reason
+    whole.aws.world.groups["web-asg"].suspended = {"ReplaceUnhealthy", "HealthCheck"}
+    whole.deliver(target)
+    whole.pass_time(60)
+    assert _operations(whole) == called, whole.only().outcome
+    if not called:
+        assert whole.only().refusal == "target_unproven"
+        _ask(whole, "starts", target)
+        whole.pass_time(60)
+        assert _operations(whole) == ["StartInstances"], whole.runs()[-1].outcome
     whole.close()
 
 
