@@ -75,7 +75,15 @@ def to_suspend(group: Group, member: Member, checks: AbstractSet[str]) -> Sequen
 
 
 def require_kept(group: Group, member: Member, checks: AbstractSet[str]) -> None:
-    """Raises NotActionableError where the group would replace the member if it fails a check."""
+    """Raises NotActionableError where the group would replace the member if it fails a check.
+
+    Also where nobody could tell when it passes again, so that the checks would stay suspended.
+    """
+    if member.lifecycle != "Standby" and (unread := _unread_balancers(group)):
+        raise NotActionableError(
+            f"{group.name} asks {', '.join(unread)} about the health of {member.id}, which is not "
+            "read: put it into standby first"
+        )
     if missing := to_suspend(group, member, checks):
         failed = ", ".join(sorted(_failed(group, checks)))
         raise NotActionableError(
@@ -88,6 +96,11 @@ def _failed(group: Group, checks: AbstractSet[str]) -> AbstractSet[str]:
     """Those of the checks that the group makes."""
     failed = checks & group.health_checks
     return failed if group.is_balanced else failed - BALANCER_CHECKS
+
+
+def _unread_balancers(group: Group) -> Sequence[str]:
+    """Those whose health checks the group follows, and which are no target groups."""
+    return group.other_balancers if BALANCER_CHECKS & group.health_checks else ()
 
 
 def unbalances(group: Group, member: Member) -> bool:
@@ -171,7 +184,7 @@ def is_starting(aws: Aws, instance_id: str) -> bool:
 
 
 def is_well(aws: Aws, group: Group, instance_id: str) -> bool:
-    """Whether a member would pass the group's health checks now.
+    """Whether a member would pass the group's health checks now; not where one is not read.
 
     Raises NotActionableError where it does not exist, and botocore's errors.
     """
@@ -184,4 +197,6 @@ def is_well(aws: Aws, group: Group, instance_id: str) -> bool:
     serves = "ELB" not in group.health_checks or all(
         instance_id in read_target_health(aws, arn)[1] for arn in group.target_groups
     )
-    return running and serves and IMPAIRED not in {status.system, status.instance, status.ebs}
+    known = not _unread_balancers(group)
+    sound = IMPAIRED not in {status.system, status.instance, status.ebs}
+    return running and known and serves and sound

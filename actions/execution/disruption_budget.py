@@ -55,13 +55,22 @@ def scopes_of(
     bounds: Bounds,
     health: Mapping[str, tuple[frozenset[str], frozenset[str]]],
 ) -> Sequence[Scope]:
-    """The scopes of a member; `health` has the registered and the healthy, by target group."""
+    """The scopes of a member; `health` has the registered and the healthy, by target group.
+
+    Whom a target group finds ill does not serve in the group and the zone either, whatever the
+    group's own checks say. The target itself is only what the group says it is.
+    """
     members = {
         member.id: member
         for member in group.members.values()
         if not member.lifecycle.startswith(_LEAVING)
     }
-    out = frozenset(member.id for member in members.values() if not member.serves)
+    ill = frozenset[str]().union(*(registered - healthy for registered, healthy in health.values()))
+    out = frozenset(
+        member.id
+        for member in members.values()
+        if not member.serves or (member.id in ill and member.id != target)
+    )
     whole = _scope(
         group_scope(group.name), frozenset(members), out, bounds, bounds.min_healthy or 0
     )

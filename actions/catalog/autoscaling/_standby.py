@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from actions.aws.group_behaviour import require_processes
 from actions.aws.groups import read_member
+from actions.aws.instances import Instance
 from actions.aws.target_errors import NotActionableError, StillChangingError
 from actions.base import (
     Action,
@@ -19,6 +20,19 @@ from actions.catalog.autoscaling._capacity import check_room
 
 # A member changes its state, and its health checks pass: ten of them, 30 seconds apart.
 CHANGES_WITHIN_S = 300.0
+
+
+def require_running(instance: Instance) -> None:
+    """Raises NotActionableError where the group would terminate the member on its return.
+
+    "Stop and start the instances" is what standby is for; the health checks begin again afterwards.
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-enter-exit-standby.html
+    """
+    if instance.state != "running":
+        raise NotActionableError(
+            f"{instance.id} is {instance.state}: its group would replace it in service; start it "
+            "first"
+        )
 
 
 class ChangesStandby(Action):

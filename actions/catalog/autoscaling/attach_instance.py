@@ -1,7 +1,8 @@
 """Make a running instance a member of a group; it raises the desired capacity by one.
 
 The group runs its lifecycle hooks, registers the instance with its load balancers and checks its
-health from then on: it replaces one that is ill. A group that has suspended Launch is refused.
+health from then on: it replaces one that is ill. A group that has suspended Launch is refused, and
+an instance in quarantine.
 
 ```yaml
 - action: attach_instance
@@ -17,6 +18,7 @@ from pydantic import StringConstraints
 from actions.aws.group_behaviour import require_processes
 from actions.aws.groups import GROUP_NAME, read_group
 from actions.aws.instances import read_instance
+from actions.aws.tags import QUARANTINE_TAG
 from actions.aws.target_errors import NotActionableError
 from actions.base import (
     Action,
@@ -55,13 +57,17 @@ class AttachInstance(Action):
 
     def observe(self, call: Call) -> Observation:
         group = read_group(call.aws, call.params["group"])
-        state = read_instance(call.aws, call.target).state
+        instance = read_instance(call.aws, call.target)
         before = {"group": group.name, "desired": group.desired}
         if call.target in group.members:
             return Observation(already=True, before=before)
-        if state != "running":
+        if instance.state != "running":
             raise NotActionableError(
-                f"{call.target} is {state}: only a running instance can be attached"
+                f"{call.target} is {instance.state}: only a running instance can be attached"
+            )
+        if QUARANTINE_TAG in instance.tags:
+            raise NotActionableError(
+                f"{call.target} is in quarantine: its group would replace it in service"
             )
         require_processes(group, "Launch")
         # Its weight is unknown until it is a member.

@@ -1,8 +1,8 @@
 """Give an instance in quarantine its previous security groups back.
 
-With `exit_standby` it returns to service in its group, which checks its health again; while it is
-still on its way into standby, the step waits. It rolls back `quarantine_instance`, which
-records them.
+With `exit_standby` it returns to service in its group, which checks its health again: it must run.
+While it is still on its way into standby, the step waits. It rolls back `quarantine_instance`,
+which records them.
 
 ```yaml
 - action: release_quarantine
@@ -22,6 +22,7 @@ from actions.aws.instances import read_instance
 from actions.aws.tags import QUARANTINE_TAG
 from actions.aws.target_errors import NotActionableError, StillChangingError, make_in_turn
 from actions.base import Action, Call, CallResult, Impact, Observation, Outcome, Params, TargetKind
+from actions.catalog.autoscaling._standby import require_running
 from actions.catalog.ec2._isolation import (
     RELEASE_PERMISSIONS,
     GroupId,
@@ -120,10 +121,15 @@ def _lifecycle(call: Call) -> tuple[str, str]:
 
 
 def _require_arrived(call: Call) -> None:
-    """Raises StillChangingError while the instance is drained on its way into standby."""
+    """Raises StillChangingError while the instance is drained on its way into standby.
+
+    And NotActionableError where its group would terminate it on its return.
+    """
     group, lifecycle = _lifecycle(call)
     if lifecycle == "EnteringStandby":
         raise StillChangingError(f"{call.target} is {lifecycle} in {group}: its release must wait")
+    if lifecycle == "Standby":
+        require_running(read_instance(call.aws, call.target))
 
 
 def _standby(call: Call) -> str:

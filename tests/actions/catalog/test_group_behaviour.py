@@ -9,15 +9,19 @@ import pytest
 
 from actions.aws.causes import Cause
 from actions.aws.groups import read_group, read_member
+from actions.aws.tags import QUARANTINE_TAG
 from actions.aws.target_errors import NotActionableError, StillChangingError
 from actions.base import Outcome, Progress
 from actions.catalog.registry import CATALOG
 from actions.execution import ledger
+from actions.execution.disruption_budget import read_scopes
 from actions.execution.executor import Executor
 from actions.execution.ledger import Intent
 from actions.execution.records import Bounds
+from actions.execution.rules import require_disruption_budget
 from actions.execution.step import ReversedStep, Step
 from actions.place import HOME
+from actions.reasons import Reason
 from actions.step_key import StepKey, StepKind
 from demo.aws.clients import clients
 from demo.aws.core import Core
@@ -337,6 +341,93 @@ def test_a_rollback_waits_for_a_member_on_its_way_into_standby(region: Region, a
     assert back.outcome is Outcome.CHANGED
     region.wait(60)
     assert region.group.members[_HOSTS[0]].lifecycle == "InService"
+
+
+@pytest.mark.parametrize(
+    ("ill", "min_healthy", "reason"),
+    [
+        ({3}, 1, Reason.MIN_HEALTHY),
+        ({1}, 1, None),
+        ({1, 2}, 4, Reason.MIN_HEALTHY),
+        ({1, 2}, 3, None),
+        ({0}, 6, Reason.MIN_HEALTHY),
+    ],
+    ids=["its zone", "another zone", "too few", "enough", "itself"],
+)
+def test_whom_the_balancer_finds_ill_does_not_serve(
+    region: Region, ill: set[int], min_healthy: int, reason: Reason | None
+) -> None:
+    """The group asks EC2 alone, and finds all of them well: two in each of three zones."""
+    region.group.checks = "EC2"
+    targets = region.aws.world.target_groups[target_group_arn("web")]
+    targets.states = {_HOSTS[number]: "unhealthy" for number in ill}
+    bounds = Bounds(percent=100, min_healthy=min_healthy)
+    scopes = read_scopes(region.acting.aws_at(HOME), _HOSTS[0], "web", bounds, 5.0)
+    refusal = require_disruption_budget(scopes, {}, _HOSTS[0])
+    assert (refusal.reason if refusal else None) is reason
+
+
+def _stop(region: Region) -> None:
+    region.aws.world.instances[_HOSTS[0]].state = "stopped"
+
+
+def _quarantine(region: Region) -> None:
+    region.aws.world.instances[_HOSTS[0]].tags[QUARANTINE_TAG] = "by hand"
+
+
+@pytest.mark.parametrize(
+    ("action", "happens", "why"),
+    [
+        ("enter_standby", _stop, "is stopped: its group would replace it in service"),
+        ("quarantine_instance", _stop, "is stopped: its group would replace it in service"),
+        ("enter_standby", _quarantine, "is in quarantine: its group would replace it in service"),
+    ],
+)
+def test_who_would_be_terminated_in_service_stays_in_standby(
+    region: Region, action: str, happens: Callable[[Region], None], why: str
+) -> None:
+    """Somebody examines it: the rollback would cost its disks."""
+    params = {"security_group": _ISOLATING} if action == "quarantine_instance" else {}
+    intent = region.do(action, **params)
+    region.wait(400)
+    happens(region)
+    back = region.acting.execute(region.reversal(intent))
+    assert isinstance(back, Intent)
+    assert (back.outcome, back.cause) == (Outcome.FAILED, Cause.STATE)
+    assert why in (back.error or "")
+    region.wait(400)
+    assert region.group.members[_HOSTS[0]].lifecycle == "Standby"
+
+
+def test_an_instance_in_quarantine_joins_no_group(region: Region) -> None:
+    """It was detached, and cut off since: in service it would be terminated with its evidence."""
+    intent = region.do("detach_instance")
+    region.wait(400)
+    _quarantine(region)
+    back = region.acting.execute(region.reversal(intent))
+    assert isinstance(back, Intent)
+    assert "is in quarantine" in (back.error or "")
+    assert "AttachInstances" not in region.aws.operations()
+
+
+@pytest.mark.parametrize("kind", ["classic", "lattice"])
+@pytest.mark.parametrize("action", ["reboot_instance", "stop_instance"])
+def test_a_balancer_whose_health_is_not_read_is_left_to_people(
+    region: Region, kind: str, action: str
+) -> None:
+    """The checks could not be resumed: nobody can tell when it finds the host healthy again."""
+    setattr(region.group, kind, ["old"])
+    region.group.checks = {"classic": "ELB", "lattice": "VPC_LATTICE"}[kind]
+    region.group.suspended = set(_KEPT)
+    intent = region.do(action)
+    assert (intent.outcome, intent.dispatched_at) == (Outcome.FAILED, None)
+    assert "web asks old about the health of" in (intent.error or "")
+    params = {"processes": sorted(_KEPT), "set_healthy": [_HOSTS[0]]}
+    resumed = region.acting.execute(
+        replace(region.step("resume_processes", "web", **params), key=StepKey(StepKind.LADDER, 1))
+    )
+    assert isinstance(resumed, Intent)
+    assert (resumed.outcome, region.group.suspended) == (Outcome.FAILED, _KEPT)
 
 
 def test_a_step_back_from_standby_is_tried_again_later(region: Region) -> None:
