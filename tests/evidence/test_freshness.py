@@ -94,7 +94,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (folder / "prometheus.yml").write_text(json.dumps(config))
     rule = {"record": "instance:lagging:max", "expr": "max by (instance_id) (lagging)"}
     alert = {"alert": "Ill", "expr": "lagging > 5"}
-    rules = {"groups": [{"name": "test", "rules": [rule, alert]}]}
+    kept = {"alert": "Kept", "expr": "kept_fault > 5", "keep_firing_for": "5m"}
+    rules = {"groups": [{"name": "test", "rules": [rule, alert, kept]}]}
     (folder / "rules.yml").write_text(json.dumps(rules))
 
     def serve(port: int) -> Sequence[str | Path]:
@@ -222,6 +223,28 @@ def test_an_alert_that_nobody_evaluates_has_not_ended(
             time.sleep(0.1)
         found = ConditionReader(prometheus).find_since(expr, now + since_s, time.time())
     assert found.holds is holds
+
+
+def test_an_alert_that_its_rule_keeps_firing_is_no_fault(server: Server) -> None:
+    """For `keep_firing_for` after the fault nobody can tell; then it is one."""
+    expr = '(count(ALERTS{alertname="Kept",alertstate="firing"}) or vector(0)) == bool 0'
+
+    def write_now(client: httpx.Client, value: float) -> None:
+        at, values = np.array([time.time()]), np.array([value])
+        write(client, server.url, [Series("kept_fault", at, values)])
+
+    with httpx.Client(trust_env=False) as client, Prometheus(server.url) as prometheus:
+        began = time.time()
+        write_now(client, 9.0)
+        while not prometheus.instant_query('ALERTS{alertname="Kept"}', at=time.time()):
+            assert time.time() < began + 20
+            time.sleep(0.2)
+        write_now(client, 1.0)
+        time.sleep(2.5)
+        now = time.time()
+        found = ConditionReader(prometheus).find_since(expr, now - 2.0, now)
+        assert (found.holds, found.needs_s) == (None, 300.0)
+        assert ConditionReader(prometheus).find_since(expr, now - 301, now).holds is False
 
 
 def test_a_target_carries_its_share_of_its_siblings_load(server: Server) -> None:

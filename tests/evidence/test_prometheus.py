@@ -217,6 +217,19 @@ def test_warnings_mean_an_incomplete_answer() -> None:
         prometheus.range_query("up", start=0, end=1, step=1)
 
 
+@pytest.mark.parametrize(
+    ("told", "kept_s"),
+    [({"keepFiringFor": 300}, 300.0), ({"keep_firing_for": 60.5}, 60.5), ({}, 0.0)],
+    ids=["Prometheus", "vmalert", "without"],
+)
+def test_how_long_a_rule_keeps_an_alert_firing(told: dict[str, float], kept_s: float) -> None:
+    rule = {"name": "A", "query": "x > 1", "health": "ok", **told}
+    data = {"groups": [{"rules": [rule]}]}
+    answer = httpx.Response(200, json={"status": "success", "data": data})
+    with client(lambda _: answer) as prometheus:
+        assert [rule.kept_s for rule in prometheus.alerting_rules()] == [kept_s]
+
+
 def test_duplicate_series_are_refused() -> None:
     """One series twice with other values: either could be the wrong one."""
     first = {"metric": {"role": "load1", "instance_id": "i-1"}, "values": [[0, "1"]]}

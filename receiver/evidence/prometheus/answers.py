@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
 _ERROR_TEXT_MAX = 200
 # Prometheus 2.48 to 2.53 have such annotations among the warnings; the answer is whole.
@@ -38,13 +38,17 @@ class LabelledSample:
 
 @dataclass(frozen=True, kw_only=True)
 class AlertingRule:
-    """An alerting rule; `healthy` if its last evaluation, `evaluated_at`, had no error."""
+    """An alerting rule; `healthy` if its last evaluation, `evaluated_at`, had no error.
+
+    Its alerts fire on for `kept_s` after its expression had a value last.
+    """
 
     name: str
     expr: str
     labels: Mapping[str, str]
     healthy: bool
     evaluated_at: float = 0.0
+    kept_s: float = 0.0
 
 
 class _Range(BaseModel):
@@ -92,6 +96,10 @@ class _Rule(BaseModel):
     query: str
     labels: dict[str, str] = {}
     health: str = "unknown"
+    # As Prometheus and Thanos spell it, and as vmalert does.
+    kept_s: float = Field(
+        default=0.0, validation_alias=AliasChoices("keepFiringFor", "keep_firing_for")
+    )
     evaluated: datetime = Field(default=datetime.fromtimestamp(0, UTC), alias="lastEvaluation")
 
 
@@ -147,6 +155,7 @@ def parse_rules(body: bytes) -> tuple[AlertingRule, ...]:
             labels=rule.labels,
             healthy=rule.health == "ok",
             evaluated_at=rule.evaluated.timestamp(),
+            kept_s=rule.kept_s,
         )
         for group in _parse(_RulesAnswer, body).data.groups
         for rule in group.rules

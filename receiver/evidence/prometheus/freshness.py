@@ -68,22 +68,30 @@ class ConditionReader:
             newest, interval_s = _measure(self.prometheus, parts, now)
             expr = widen(expr, interval_s)
             reads_s = window_s(parse(expr), interval_s) + recorded_s
-            evaluated = self._are_evaluated(alerts(parse(expr)), since)
+            evaluated, kept_s = self._evaluation(alerts(parse(expr)), since)
         except (PromqlError, PrometheusError):
             return _NOTHING
-        needs_s = reads_s + 2 * interval_s
+        needs_s = reads_s + 2 * interval_s + kept_s
         if not evaluated or (parts and (newest is None or newest - reads_s <= since)):
             return Finding(holds=None, interval_s=interval_s, needs_s=needs_s)
         answer = holds(self.prometheus, expr, now)
+        if answer is False and now <= since + needs_s and kept_s:
+            # It may fire on by `keep_firing_for` alone.
+            answer = None
         return Finding(holds=answer, interval_s=interval_s, needs_s=needs_s)
 
-    def _are_evaluated(self, names: Collection[str], since: float) -> bool:
-        """Whether the rules of these alerts were evaluated since then: else `ALERTS` just ends."""
+    def _evaluation(self, names: Collection[str], since: float) -> tuple[bool, float]:
+        """Whether the rules of these alerts were evaluated since then: else `ALERTS` just ends.
+
+        And for how many seconds they keep an alert firing that is over.
+        https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules
+        """
         if not names:
-            return True
+            return True, 0.0
         rules = [rule for rule in self.prometheus.alerting_rules() if rule.name in names]
         fresh = all(rule.healthy and rule.evaluated_at > since for rule in rules)
-        return fresh and {rule.name for rule in rules} == {*names}
+        complete = {rule.name for rule in rules} == {*names}
+        return fresh and complete, max((rule.kept_s for rule in rules), default=0.0)
 
     def widened(self, expr: str, now: float) -> str | None:
         """The expression with windows of two samples; None if they are, or nothing tells."""
