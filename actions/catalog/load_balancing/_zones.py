@@ -18,16 +18,18 @@ from actions.base import Call
 class Shifts:
     """The shifts of a load balancer. `away` are ids of the zones that get no traffic.
 
-    `by_comment` and `ids` are active shifts that people or this service started.
+    `by_comment` and `expiries` (epoch seconds, by id) are of the active shifts that people or this
+    service started.
     """
 
     away: frozenset[str]
     zones: frozenset[str]
     by_comment: Mapping[str, str]
+    expiries: Mapping[str, float]
 
     @property
     def ids(self) -> frozenset[str]:
-        return frozenset(self.by_comment.values())
+        return frozenset(self.expiries)
 
 
 def read_shifts(aws: Aws, balancer: str) -> Shifts:
@@ -44,6 +46,10 @@ def read_shifts(aws: Aws, balancer: str) -> Shifts:
         away=frozenset(zone for zone, weight in weights.items() if weight == 0),
         zones=frozenset(weights),
         by_comment={shift["comment"]: shift["zonalShiftId"] for shift in answer["zonalShifts"]},
+        expiries={
+            shift["zonalShiftId"]: shift["expiryTime"].timestamp()
+            for shift in answer["zonalShifts"]
+        },
     )
 
 
@@ -119,7 +125,8 @@ def require_carried(call: Call, group: Group, zone: str) -> None:
     if lacking := sorted(set(others) - zones) or ([] if others else ["any other zone"]):
         raise NotActionableError(f"{group.name} does not serve in {', '.join(lacking)}")
     units = sum(group.members[name].units for name in serving if group.members[name].az != zone)
-    needed = max(group.desired * len(others) // len(group.zones), call.min_healthy)
+    least = call.min_healthy * group.largest_units
+    needed = max(group.desired * len(others) // len(group.zones), least)
     if units < needed:
         raise NotActionableError(
             f"the other zones of {group.name} serve with {units} {group.unit}, and would need "

@@ -7,7 +7,8 @@ effect. The balancer's attribute `zonal_shift.config.enabled` must be set; of a 
 front of an application balancer, name the network balancer.
 
 AWS ends the shift after `minutes`. Once the run has ended and the zone has been well for ten
-minutes, `cancel_zonal_shift` ends it earlier.
+minutes, `cancel_zonal_shift` ends it earlier, unless a person has changed its comment or its end
+meanwhile: then it is theirs.
 
 ```yaml
 - action: start_zonal_shift
@@ -116,16 +117,17 @@ class StartZonalShift(Action):
             resourceIdentifier=call.params["load_balancer"],
             awayFrom=call.before["zone_id"],
             expiresIn=f"{call.params['minutes']}m",
-            comment=f"smartcloudops {call.token}",
+            comment=_comment(call),
         )
-        return {"shift": answer["zonalShiftId"]}
+        return {"shift": answer["zonalShiftId"], "expires_at": answer["expiryTime"].timestamp()}
 
     def read_back(self, call: Call) -> CallResult:
         shifts = read_shifts(call.aws, call.params["load_balancer"])
-        shift = shifts.by_comment.get(f"smartcloudops {call.token}")
-        return (
-            CallResult(Outcome.CHANGED, {"shift": shift}) if shift else CallResult(Outcome.FAILED)
-        )
+        shift = shifts.by_comment.get(_comment(call))
+        if shift is None:
+            return CallResult(Outcome.FAILED)
+        made = {"shift": shift, "expires_at": shifts.expiries[shift]}
+        return CallResult(Outcome.CHANGED, made)
 
     def progress(self, call: Call) -> Progress:
         away = read_shifts(call.aws, call.params["load_balancer"]).away
@@ -139,5 +141,17 @@ class StartZonalShift(Action):
         return Undo("cancel_zonal_shift", kept | shift)
 
     def unchanged_since(self, call: Call) -> bool:
-        ids = read_shifts(call.aws, call.params["load_balancer"]).ids
-        return call.made.get("shift") in ids
+        """Whether it is active as it was started: whoever updates a shift takes it over.
+
+        https://docs.aws.amazon.com/arc-zonal-shift/latest/api/API_UpdateZonalShift.html
+        """
+        shifts = read_shifts(call.aws, call.params["load_balancer"])
+        shift = call.made.get("shift")
+        if shift is None or shifts.by_comment.get(_comment(call)) != shift:
+            return False
+        expires_at = shifts.expiries[shift]
+        return bool(expires_at == call.made.get("expires_at", expires_at))
+
+
+def _comment(call: Call) -> str:
+    return f"smartcloudops {call.token}"

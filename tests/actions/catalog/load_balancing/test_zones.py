@@ -15,7 +15,7 @@ from actions.execution.step import ReversedStep, Step
 from actions.place import HOME
 from actions.step_key import StepKey, StepKind
 from demo.aws.clients import clients
-from demo.aws.core import Core
+from demo.aws.core import Core, moment
 from demo.aws.emulator import Emulator
 from demo.aws.world import ZONES, AwsError, Group, TargetGroup, target_group_arn
 from receiver.db.database import Database
@@ -193,7 +193,8 @@ def test_a_shift_whose_answer_is_lost_is_found_by_its_comment(region: Region) ->
     region.aws.trouble = trouble
     intent = region.start()
     (shift,) = region.aws.world.shifts
-    assert (intent.outcome, intent.made) == (Outcome.CHANGED, {"shift": shift["zonalShiftId"]})
+    made = {"shift": shift["zonalShiftId"], "expires_at": shift["expiryTime"].timestamp()}
+    assert (intent.outcome, intent.made) == (Outcome.CHANGED, made)
 
 
 def test_a_zone_that_is_away_already_needs_nothing(region: Region) -> None:
@@ -201,3 +202,29 @@ def test_a_zone_that_is_away_already_needs_nothing(region: Region) -> None:
     again = region.acting.execute(replace(region.step(minutes=60), key=StepKey(StepKind.LADDER, 1)))
     assert isinstance(again, Intent)
     assert (again.outcome, len(region.aws.world.shifts)) == (Outcome.NOOP, 1)
+
+
+@pytest.mark.parametrize("change", ["comment", "expiryTime"])
+def test_a_shift_that_a_person_took_over_is_theirs(region: Region, change: str) -> None:
+    """They keep the zone away for longer, or for another reason."""
+    intent = region.start()
+    (shift,) = region.aws.world.shifts
+    taken_over = {"comment": "alice: until Monday", "expiryTime": moment(region.clock() + 90_000)}
+    shift[change] = taken_over[change]
+    region.fail()
+    assert not region.is_owed(intent)
+    assert region.give_back(intent, unrefused_s=3_600).outcome is Outcome.FAILED
+    assert region.away() == ["use1-az1"]
+
+
+@pytest.mark.parametrize(("min_healthy", "outcome"), [(4, Outcome.CHANGED), (5, Outcome.FAILED)])
+def test_the_least_that_must_serve_is_in_instances(
+    region: Region, min_healthy: int, outcome: Outcome
+) -> None:
+    """Four of two units each serve in the other zones."""
+    for member in region.group.members.values():
+        member.weight = 2
+    bounds = Bounds(percent=34, min_healthy=min_healthy)
+    intent = region.acting.execute(replace(region.step(minutes=60), bounds=bounds))
+    assert isinstance(intent, Intent)
+    assert intent.outcome is outcome
