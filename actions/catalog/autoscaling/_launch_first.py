@@ -23,11 +23,16 @@ TERMINATES = "terminates"
 def observe(call: Call, group: Group, member: Member) -> Mapping[str, Any]:
     """What was before.
 
-    Raises NotActionableError where the maximum has no room for one more, where the member would
-    come back from a warm pool, or where nobody could tell when the new one serves: the group takes
-    it for healthy for a while, whatever a classic load balancer or a lattice says.
+    Raises NotActionableError where the maximum has no room for one more, where the group is about
+    to replace the member by itself, where that would come back from a warm pool, or where nobody
+    could tell when the new one serves: the group takes it for healthy for a while, whatever a
+    classic load balancer or a lattice says.
     """
     check_room(group, member.units)
+    if not member.healthy and "ReplaceUnhealthy" not in group.suspended:
+        raise NotActionableError(
+            f"{group.name} has marked {member.id} Unhealthy, and replaces it by itself"
+        )
     if group.reuses:
         raise NotActionableError(
             f"{group.name} may return {member.id} to its warm pool: use terminate_first"
@@ -72,6 +77,9 @@ def next_call(call: Call) -> Mapping[str, Any] | None:
         return None
     group = _group(call)
     if not _stays(call, group) or group.desired < call.before["sets"]:
+        return None
+    if group.members[call.target].protected:
+        # Somebody has protected it from scale-in meanwhile, which AWS does not mind here.
         return None
     serving = _serving(call, group) - {call.target}
     units = sum(group.members[name].units for name in serving)

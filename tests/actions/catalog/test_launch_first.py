@@ -200,6 +200,26 @@ def test_where_nobody_can_tell_who_serves_it_is_refused(
     assert replacement.calls("SetDesiredCapacity") == 0
 
 
+def test_whom_the_group_replaces_itself_is_left_to_it(make: Callable[..., Replacement]) -> None:
+    """Its own replacement and this one's would be one too many, for good."""
+    replacement = make()
+    replacement.world.group.members[replacement.target].health = "Unhealthy"
+    replacement.begin()
+    assert replacement.intent.outcome is Outcome.FAILED
+    assert "Unhealthy, and replaces it by itself" in (replacement.intent.error or "")
+    assert replacement.calls("SetDesiredCapacity") == 0
+
+
+def test_one_that_somebody_protects_meanwhile_stays(make: Callable[..., Replacement]) -> None:
+    """From scale-in, while the other one is launched."""
+    replacement = make()
+    replacement.begin()
+    replacement.world.group.members[replacement.target].protected = True
+    replacement.go_on(120)
+    assert replacement.calls("TerminateInstanceInAutoScalingGroup") == 0
+    assert replacement.target in replacement.world.in_service()
+
+
 def test_at_its_maximum_a_group_is_refused(make: Callable[..., Replacement]) -> None:
     replacement = make()
     replacement.world.group.maximum = 6
