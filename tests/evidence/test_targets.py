@@ -92,6 +92,24 @@ def test_the_instance_is_found_by_any_usual_name(
 
 
 @pytest.mark.parametrize(
+    ("dimension", "named"),
+    [
+        ({"dimension_AutoScalingGroupName": "web"}, "web"),
+        ({"dimension_LoadBalancer": "app/web/50dc6c495c0c9188"}, None),
+        ({"dimension_DBInstanceIdentifier": "orders"}, None),
+    ],
+    ids=["a group", "a balancer", "a database"],
+)
+def test_a_metric_of_cloudwatch_is_not_about_its_exporter(
+    resolver: TargetResolver, dimension: dict[str, str], named: str | None
+) -> None:
+    """Its host is in `instance`: it must not be rebooted for what it only measures."""
+    labels = {**dimension, "instance": f"{_ADDRESS}:5000", "region": REGION}
+    target = resolver.resolve(labels, ask=True)
+    assert (target.id, target.group) == (named, named)
+
+
+@pytest.mark.parametrize(
     "label",
     [
         {"region": "eu-west-1"},

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, assert_never
 
@@ -36,10 +37,20 @@ class _Part(BaseModel):
 
 
 class InstanceLabel(_Part):
-    """A label, and the ways to read its value, in order."""
+    """A label, and the ways to read its value, in order.
+
+    It names no instance in an alert that has a label with a name of `unless` (patterns, `*`).
+    """
 
     label: Label
     readings: Annotated[Sequence[Reading], Field(alias="as", min_length=1)]
+    unless: Sequence[Label] = ()
+
+    def names_in(self, labels: Mapping[str, str]) -> bool:
+        """Whether it has a value in the alert, and names what the alert is about."""
+        if not labels.get(self.label):
+            return False
+        return not any(fnmatchcase(name, other) for other in self.unless for name in labels)
 
 
 class WhereLabel(_Part):
@@ -82,11 +93,12 @@ class TargetMapping(_Part):
 
     def naming(self, labels: Mapping[str, str]) -> Mapping[str, str]:
         """The labels that name an instance, in order; without one, those that name a group."""
-        instances = _of(labels, (instance.label for instance in self.instances))
+        naming = (instance.label for instance in self.instances if instance.names_in(labels))
+        instances = _of(labels, naming)
         return instances or _of(labels, self.groups)
 
     def names_instance(self, labels: Mapping[str, str]) -> bool:
-        return any(labels.get(instance.label) for instance in self.instances)
+        return any(instance.names_in(labels) for instance in self.instances)
 
     def contradiction(self, labels: Mapping[str, str], place: Mapping[str, str]) -> str | None:
         """The first label that is not true of an instance at this place, with its value."""

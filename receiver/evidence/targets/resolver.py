@@ -111,7 +111,7 @@ class TargetResolver:
     def _named(self, place: Place, labels: Mapping[str, str], *, ask: bool) -> Target:
         group = self._group(labels)
         for instance in self.rules.mapping.instances:
-            value = labels.get(instance.label, "")
+            value = labels[instance.label] if instance.names_in(labels) else ""
             names = [read_name(value, reading) for reading in instance.readings if value]
             readable = [name for name in names if name is not None]
             if readable and not readable[0].filter:
