@@ -142,6 +142,33 @@ def test_a_member_that_does_not_serve_is_being_changed(
 
 
 @pytest.mark.parametrize(
+    ("action", "suspended", "refused"),
+    [
+        ("reboot_instance", set(), True),
+        ("replace_instance", set(), True),
+        ("enter_standby", set(), False),
+        ("reboot_instance", {"ReplaceUnhealthy"}, False),
+        ("reboot_instance", {"Terminate"}, False),
+        ("reboot_instance", {"HealthCheck"}, True),
+    ],
+)
+def test_a_member_that_its_group_replaces_is_being_changed(
+    tmp_path: Path, action: str, suspended: set[str], *, refused: bool
+) -> None:
+    """It is marked Unhealthy; a step that takes it out of the group's hands may still save it."""
+    (tmp_path / "one.yaml").write_text(
+        "name: one\ndescription: One step.\nmatch: ['alertname=\"HighCPU\"']\nmode: auto\n"
+        f"steps: [{{action: {action}}}]\nverify: {{expr: up == bool 1}}\n"
+    )
+    members = {**GROUP.members, HOST: replace(GROUP.members[HOST], healthy=False)}
+    group = replace(GROUP, members=members, suspended=frozenset(suspended))
+    playbooks = load(tmp_path).items
+    inputs = replace(INPUTS, playbooks=playbooks, snapshot=replace(SNAPSHOT, asg=group))
+    decision = decide(inputs)
+    assert (getattr(decision, "reason", None) is Reason.CHANGE_IN_PROGRESS) is refused, decision
+
+
+@pytest.mark.parametrize(
     ("suspended", "lent", "refused"),
     [
         ({"Launch", "Terminate", "AZRebalance"}, set(), True),

@@ -15,6 +15,8 @@ from receiver.playbooks.placeholders import names_in
 
 # A group in which both are suspended is kept as it is; Auto Scaling itself may suspend Launch.
 _FREEZING = frozenset({"Launch", "Terminate"})
+# With one of these suspended, no Unhealthy member is replaced.
+_REPLACING = frozenset({"ReplaceUnhealthy", "Terminate"})
 
 
 def require_step(inputs: GuardInput) -> str | Refusal:
@@ -69,10 +71,10 @@ def require_no_other_change(inputs: GuardInput) -> str | Refusal:
     ## change_in_progress
 
     Somebody else is changing the target or its group. `outcome` names the sign of it: an instance
-    refresh, a member that is not in service, the tag `smartcloudops:deploying`, a call of somebody
-    else in CloudTrail within the last 15 minutes, somebody else's command or session on the
-    instance (Systems Manager), a scheduled event of its host that has begun, or an interruption of
-    the Spot Instance.
+    refresh, a member that is not in service or that its group replaces, the tag
+    `smartcloudops:deploying`, a call of somebody else in CloudTrail within the last 15 minutes,
+    somebody else's command or session on the instance (Systems Manager), a scheduled event of its
+    host that has begun, or an interruption of the Spot Instance.
 
     ```sh
     aws autoscaling describe-instance-refreshes --auto-scaling-group-name "$ASG" --max-records 3
@@ -91,15 +93,20 @@ def require_no_other_change(inputs: GuardInput) -> str | Refusal:
     if changes is None:
         detail = "AWS did not answer whether another change is in progress"
         return Refusal(Reason.STATE_UNKNOWN, detail)
-    if changes := [*changes, *_changes_in_group(inputs.snapshot)]:
+    own = _changes_in_group(inputs.snapshot, rescues=action.safeguard is not None)
+    if changes := [*changes, *own]:
         return Refusal(Reason.CHANGE_IN_PROGRESS, "; ".join(changes))
     age_s, announced = inputs.snapshot.trail_age_s, inputs.snapshot.announced
     told = announced.told(inputs.now) if announced else ""
     return f"no other change in progress{f', {age_s:.0f} s ago' if age_s else ''}{told}"
 
 
-def _changes_in_group(snapshot: Snapshot) -> Iterator[str]:
-    """A sentence for each sign that others change the group or its member, or keep it as it is."""
+def _changes_in_group(snapshot: Snapshot, *, rescues: bool) -> Iterator[str]:
+    """A sentence for each sign that others change the group or its member, or keep it as it is.
+
+    The group itself terminates a member that it has marked Unhealthy, unless a step `rescues` it:
+    such a step has a safeguard, because it takes the member out of the group's hands.
+    """
     asg, target = snapshot.asg, snapshot.target
     if asg is None:
         return
@@ -108,6 +115,9 @@ def _changes_in_group(snapshot: Snapshot) -> Iterator[str]:
     member = asg.members.get(target or "")
     if member is not None and member.lifecycle not in {"InService", *snapshot.moved}:
         yield f"{target} is {member.lifecycle} in {asg.name}"
+    replaced = member is not None and member.lifecycle == "InService" and not member.healthy
+    if replaced and not rescues and _REPLACING.isdisjoint(asg.suspended):
+        yield f"{asg.name} has marked {target} Unhealthy, and replaces it"
     if asg.suspended - snapshot.lent >= _FREEZING:
         yield f"{asg.name} has suspended {', '.join(sorted(asg.suspended))}"
 
