@@ -30,7 +30,8 @@ from receiver.db.database import Database, database
 from tests.actions.catalog.catalog_fixtures import CASES, GROUP, World
 from tests.executors import executor
 
-# With the member that each acts on; a group's is the group.
+# With the member that each acts on; a group's is the group. The one that boots serves nobody yet:
+# the last one that serves in its zone must not be taken out.
 _STEPS = {
     "reboot_instance": 0,
     "set_desired_capacity": 0,
@@ -39,7 +40,7 @@ _STEPS = {
     "restart_service": 1,
     "deregister_target": 2,
     "register_target": 2,
-    "quarantine_instance": 3,
+    "quarantine_instance": 4,
 }
 _ROLE = "arn:aws:iam::123456789012:role/smartcloudops"
 
