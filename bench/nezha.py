@@ -28,11 +28,10 @@ _DAYS = {
 # By role: the column, and its value in the role's unit.
 _COLUMNS = {
     "cpu_busy": ("CpuUsageRate(%)", 0.01),
-    "memory_used": ("MemoryUsage(Mi)", 2.0**20),
+    "memory_used_effective": ("MemoryUsage(Mi)", 2.0**20),
     "net_rx_bytes": ("NetworkReceiveBytes", 1.0),
     "net_tx_bytes": ("NetworkTransmitBytes", 1.0),
     "latency": ("PodServerLatencyP99(s)", 1.0),
-    "request_count": ("PodWorkload(Ops)", 1.0),
 }
 _MINUTE_S = 60
 # A fault lasts some minutes; a quarter of an hour after its beginning nobody can tell.
