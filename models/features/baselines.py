@@ -19,20 +19,7 @@ NEWEST_LEFT_OUT = 6
 HOUR_SLOTS = 4
 MOVED = float(np.arcsinh(4.0))
 _LEAST_DAYS_SLOTS = 12
-NAMES = (
-    "now",
-    "hour",
-    "change",
-    "tail",
-    "again",
-    "lasts",
-    "ramp",
-    "jitter",
-    "saturated",
-    "beyond_max",
-    "reach",
-    *trend.NAMES,
-)
+NAMES = ("now", "hour", "change", "tail", "again", "lasts", "ramp", "beyond_max", *trend.NAMES)
 
 
 def _none() -> Floats:
@@ -113,10 +100,7 @@ def levels(window: Window) -> Levels:
             "tail": -sign * np.log10((outside + 1) / (ordered.count + 1)),
             "lasts": _lasts(recent, before + 0.5 * move, sign),
             "ramp": np.clip((now - quarter) / np.where(np.abs(move) > sigma, move, np.nan), -2, 2),
-            "jitter": np.log10(jitter / sigma + 1e-3),
-            "saturated": np.clip(far / np.maximum(top - bottom, 8 * sigma), -3, 3),
             "beyond_max": np.arcsinh(sign * (now - edge) / sigma),
-            "reach": np.clip(far / np.maximum(np.abs(usual), sigma), -5, 20),
             "again": _again(known, beyond),
             **trend.trends(window, sigma, ordered),
         },

@@ -14,7 +14,7 @@ from models.features.window import Window
 
 Floats = NDArray[np.float64]
 
-NAMES = ("peers", "peers_compared", "peers_moved", "peers_busier", "along", "all_along")
+NAMES = ("peers", "along", "all_along")
 TRAFFIC = ("net_rx_bytes", "net_tx_bytes", "tcp_established")
 # From this deviation on the leading role has moved.
 _MOVED_Z = 4.0
@@ -62,7 +62,7 @@ def compare(window: Window, levels: Levels, lead: int) -> tuple[Siblings | None,
         return None, (np.nan,) * len(NAMES)
     seen = len(window.peers)
     if not seen:
-        return Siblings(seen=0, compared=0, moved=0, surging=None), (0.0,) + (np.nan,) * 5
+        return Siblings(seen=0, compared=0, moved=0, surging=None), (0.0, np.nan, np.nan)
     change = levels.now - levels.usual
     now, before = window.peers[:, :, 0], window.peers[:, :, 1]
     base = np.where(change < 0, np.fmax(before, levels.usual), np.fmin(before, levels.usual))
@@ -73,9 +73,10 @@ def compare(window: Window, levels: Levels, lead: int) -> tuple[Siblings | None,
     lead = _comparable(ratio, z, lead)
     own = ratio[:, lead][np.isfinite(ratio[:, lead])]
     compared = len(own)
-    along = int((own >= _SHARE_OF_CHANGE).sum())
-    by_hour = abs(z[lead]) >= _MOVED_Z
-    moved = along if by_hour else _moved_in_week(window, levels, lead)
+    if abs(z[lead]) >= _MOVED_Z:
+        moved = int((own >= _SHARE_OF_CHANGE).sum())
+    else:
+        moved = _moved_in_week(window, levels, lead)
     busier = _busier(now, base, window, levels, lead)
     known = busier[1:][busier[1:] >= 0]
     siblings = Siblings(seen=seen, compared=compared, moved=moved, surging=None)
@@ -86,9 +87,6 @@ def compare(window: Window, levels: Levels, lead: int) -> tuple[Siblings | None,
         siblings = replace(siblings, surging=False)
     return siblings, (
         float(seen),
-        compared / seen,
-        (along if by_hour else 0) / compared if compared else np.nan,
-        float(known.mean()) if len(known) else np.nan,
         float(np.median(own)) if compared else np.nan,
         _all_along(ratio[:, np.abs(z) >= _MOVED_Z]),
     )

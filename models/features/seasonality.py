@@ -12,7 +12,7 @@ from models.features.baselines import MOVED, Levels, ages
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
-_WHAT = ("of_3_days", "of_7_days", "of_days", "focus", "rate", "weekly", "count")
+_WHAT = ("of_days", "focus", "rate", "count")
 NAMES = tuple(f"all_{what}" for what in _WHAT)
 # A job may start this much earlier or later each day.
 _JOB_SLOTS = 6
@@ -45,11 +45,8 @@ def _days(hit: Flags, known: Flags) -> tuple[float, ...]:
     at_hour = np.bincount(when.day[hit & near], minlength=days)[1:] > 0
     hits = np.count_nonzero(hit & earlier)
     return (
-        int(at_hour[:3].sum()) / max(int(known_days[:3].sum()), 1),
-        int(at_hour[:7].sum()) / max(int(known_days[:7].sum()), 1),
         np.count_nonzero(at_hour) / np.count_nonzero(known_days),
         np.count_nonzero(hit & near) / hits if hits else 0.0,
         float(np.log10((hits + 0.3) / np.count_nonzero(known & earlier))),
-        float(at_hour[6::7].any()),
         float(np.count_nonzero(at_hour)),
     )

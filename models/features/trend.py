@@ -13,19 +13,9 @@ _EVERY = 3
 _SMOOTH = 5
 _MINUTES = (20, 45)
 _LEAST_KNOWN = 4
-NAMES = (
-    "climb",
-    "straight",
-    "jump",
-    "recent_jump",
-    "quarter",
-    "turn",
-    "local",
-    "steady",
-    "abrupt",
-    "line20",
-    "line45",
-)
+# The slots of five minutes over which a role's change is compared with its usual changes.
+_TURNS = {"quarter": 3, "half": 6, "turn": 12}
+NAMES = ("straight", "recent_jump", *_TURNS, "local", "line20", "line45")
 
 
 def trends(window: Window, sigma: Floats, ordered: SortedRows) -> dict[str, Floats]:
@@ -35,64 +25,53 @@ def trends(window: Window, sigma: Floats, ordered: SortedRows) -> dict[str, Floa
     top, bottom = ordered.at(0.999), ordered.at(0.001)
     # A smaller change does not count.
     least = np.maximum(0.02 * sigma, floors)
-    course = _course(history, recent, now, sigma)
     return {
-        **course,
-        "quarter": _turn(history, five, least, 3),
-        "turn": _turn(history, five, least, 12),
-        **_local(recent, five, np.maximum(least, 2e-3 * (top - bottom))),
+        "straight": _straight(history, now, sigma),
+        "recent_jump": _recent_jump(recent, sigma),
+        **{name: _turn(history, five, least, slots) for name, slots in _TURNS.items()},
+        "local": _local(recent, five, np.maximum(least, 2e-3 * (top - bottom))),
         **_lines(recent, five, sigma),
     }
 
 
-def _course(history: Floats, recent: Floats, now: Floats, sigma: Floats) -> dict[str, Floats]:
-    """The change since six hours ago, its straightness, and the share of its largest step.
-
-    Straightness 1 means no step back. Steps are of 5 minutes and of one minute.
-    """
+def _straight(history: Floats, now: Floats, sigma: Floats) -> Floats:
+    """The change since six hours ago as a share of all changes since; 1 means no step back."""
     hours = np.column_stack([now, history[:, 1:73]])
     steps = np.nan_to_num(hours[:, :-1] - hours[:, 1:])
+    return np.asarray(steps.sum(axis=1) / np.maximum(np.abs(steps).sum(axis=1), sigma))
+
+
+def _recent_jump(recent: Floats, sigma: Floats) -> Floats:
+    """The largest change of one minute, as a share of that of two hours."""
+    steps = np.nan_to_num(recent[:, :-1] - recent[:, 1:])
     way = steps.sum(axis=1)
-    largest = (steps * np.sign(way)[:, None]).max(axis=1)
-    size = np.maximum(np.abs(way), sigma)
-    quick = np.nan_to_num(recent[:, :-1] - recent[:, 1:])
-    minutes = quick.sum(axis=1)
-    fastest = (quick * np.sign(minutes)[:, None]).max(axis=1)
-    return {
-        "climb": np.arcsinh(way / sigma),
-        "straight": way / np.maximum(np.abs(steps).sum(axis=1), sigma),
-        "jump": np.clip(largest / size, 0, 3),
-        "recent_jump": np.clip(fastest / np.maximum(np.abs(minutes), sigma), 0, 3),
-    }
+    fastest = (steps * np.sign(way)[:, None]).max(axis=1)
+    return np.asarray(np.clip(fastest / np.maximum(np.abs(way), sigma), 0, 3))
 
 
 def _turn(history: Floats, five: Floats, least: Floats, slots: int) -> Floats:
-    """The change over `slots`, relative to the role's usual change in that time."""
+    """The change over `slots`, relative to the role's usual changes in that time.
+
+    The large ones among these count only if they go the same way: memory is freed at once, and a
+    leak takes it slowly.
+    """
     if history.shape[1] <= slots + DAY_SLOTS // 8:
         return np.full(len(five), np.nan)
-    changes = SortedRows(np.abs(history[:, 1:-slots:_EVERY] - history[:, 1 + slots :: _EVERY]))
-    scale = np.maximum.reduce([changes.at(0.5) / 0.6745, changes.at(0.99) / 2.5, least])
-    return np.asarray(np.arcsinh((five - history[:, slots]) / scale))
+    changes = history[:, 1:-slots:_EVERY] - history[:, 1 + slots :: _EVERY]
+    way = five - history[:, slots]
+    usual = SortedRows(changes * np.where(way >= 0, 1.0, -1.0)[:, None])
+    middle = (usual.at(0.75) - usual.at(0.25)) / 1.349
+    scale = np.maximum.reduce([middle, usual.at(0.99) / 2.5, least])
+    return np.asarray(np.arcsinh(way / scale))
 
 
-def _local(recent: Floats, five: Floats, least: Floats) -> dict[str, Floats]:
-    """Compares the last minutes with the two hours before them, independent of earlier days.
-
-    Returns their distance, the steadiness of the last forty minutes, and the share of one step.
-    """
+def _local(recent: Floats, five: Floats, least: Floats) -> Floats:
+    """The distance of the last minutes from the two hours before them."""
     before = recent[:, 40:]
     usual = known_or(median(before), median(recent))
     noise = 1.4826 * np.nan_to_num(median(np.abs(before - usual[:, None])))
     noise = np.maximum.reduce([noise, 2e-3 * np.abs(usual), least])
-    smooth = median(recent[:, : 9 * _SMOOTH].reshape(len(recent), 9, _SMOOTH))
-    steps = np.nan_to_num(smooth[:, :-1] - smooth[:, 1:])
-    way = steps.sum(axis=1)
-    toward = (steps * np.sign(way)[:, None]).max(axis=1)
-    return {
-        "local": np.arcsinh((five - usual) / noise),
-        "steady": way / np.maximum(np.abs(steps).sum(axis=1), noise),
-        "abrupt": np.clip(toward / np.maximum(np.abs(way), noise), 0, 3),
-    }
+    return np.asarray(np.arcsinh((five - usual) / noise))
 
 
 def _lines(recent: Floats, five: Floats, sigma: Floats) -> dict[str, Floats]:

@@ -51,30 +51,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "up": ("service_up",),
 }
 GROUP_OF = {role: group for group, roles in GROUPS.items() for role in roles}
-_TRAFFIC = ("net_in", "net_out")
-_PER_GROUP = ("now", "hour", "change", "local", "steady")
-_COUNTS = (
-    "roles",
-    "days",
-    "asked",
-    "risen",
-    "fallen",
-    "risen_share",
-    "fallen_share",
-    "groups_risen",
-    "groups_fallen",
-    "traffic",
-    "traffic_least",
-    "strongest",
-    "second",
-    "turned",
-    "groups_turned",
-    "turned_most",
-    "turned_second",
-    "left_level",
-    "groups_left",
-    "left_second",
-)
+_PER_GROUP = ("now", "hour", "change", "local", "quarter", "half", "turn")
+_COUNTS = ("roles", "days", "asked", "risen", "fallen", "strongest", "turned", "turned_most")
 NAMES: tuple[str, ...] = (
     *(f"{group}_{what}" for group in GROUPS for what in _PER_GROUP),
     *(f"lead_{what}" for what in baselines.NAMES),
@@ -125,7 +103,7 @@ def features(window: Window, alert_roles: Collection[str]) -> Features:
         [
             _by_group(levels, groups),
             [levels.columns[what][lead] for what in baselines.NAMES],
-            _counts(window, levels, groups, of_alert),
+            _counts(window, levels, of_alert),
             distances.distances(window, levels),
             seasonality.count_repeats(past, levels, lead),
             compared,
@@ -135,57 +113,30 @@ def features(window: Window, alert_roles: Collection[str]) -> Features:
 
 
 def _by_group(levels: Levels, groups: Mapping[str, list[int]]) -> Floats:
-    """The columns of each group, from the role in it that moved the most."""
+    """The columns of each group, each from the role in it that is farthest out by it."""
     table = np.full((len(GROUPS), len(_PER_GROUP)), np.nan)
     columns = np.array([levels.columns[what] for what in _PER_GROUP])
-    strength = np.abs(levels.columns["now"]).tolist()
+    sizes = np.nan_to_num(np.abs(columns))
+    each = np.arange(len(_PER_GROUP))
     for line, group in enumerate(GROUPS):
         if members := groups.get(group):
-            table[line] = columns[:, max(members, key=strength.__getitem__)]
+            farthest = np.array(members)[sizes[:, members].argmax(axis=1)]
+            table[line] = columns[each, farthest]
     return table.ravel()
 
 
-def _counts(
-    window: Window,
-    levels: Levels,
-    groups: Mapping[str, list[int]],
-    of_alert: NDArray[np.bool_],
-) -> list[float]:
-    """Counts of roles and groups that moved, that turn, or that just left their level."""
+def _counts(window: Window, levels: Levels, of_alert: NDArray[np.bool_]) -> list[float]:
+    """How many roles there are, how many moved, and how many turned."""
     z = levels.columns["now"]
-    risen, fallen = z >= MOVED, z <= -MOVED
-    traffic = z[[row for group in _TRAFFIC for row in groups.get(group, ())]]
     turn = np.fmax(np.abs(levels.columns["quarter"]), np.abs(levels.columns["turn"]))
-    turn, off = np.nan_to_num(turn), np.abs(np.nan_to_num(levels.columns["local"]))
-    turned, left = turn >= np.arcsinh(3.0), off >= np.arcsinh(6.0)
-    strongest, most, farthest = (_largest(values) for values in (np.abs(z), turn, off))
+    turn = np.nan_to_num(turn)
     return [
         float(len(z)),
         window.history.shape[1] / DAY_SLOTS,
         float(np.count_nonzero(of_alert)),
-        float(np.count_nonzero(risen)),
-        float(np.count_nonzero(fallen)),
-        np.count_nonzero(risen) / len(z),
-        np.count_nonzero(fallen) / len(z),
-        _groups_in(risen, groups),
-        _groups_in(fallen, groups),
-        float(np.median(traffic)) if len(traffic) else np.nan,
-        float(np.min(traffic)) if len(traffic) else np.nan,
-        *strongest,
-        np.count_nonzero(turned) / len(z),
-        _groups_in(turned, groups),
-        *most,
-        np.count_nonzero(left) / len(z),
-        _groups_in(left, groups),
-        farthest[1],
+        float(np.count_nonzero(z >= MOVED)),
+        float(np.count_nonzero(z <= -MOVED)),
+        float(np.abs(z).max()),
+        np.count_nonzero(turn >= np.arcsinh(3.0)) / len(z),
+        float(turn.max()),
     ]
-
-
-def _groups_in(flags: NDArray[np.bool_], groups: Mapping[str, list[int]]) -> float:
-    return float(sum(any(flags[row] for row in members) for members in groups.values()))
-
-
-def _largest(values: Floats) -> tuple[float, float]:
-    """The largest and the second largest value; NaN where missing."""
-    ordered = np.sort(values)
-    return float(ordered[-1]), float(ordered[-2]) if len(ordered) > 1 else np.nan

@@ -34,6 +34,8 @@ _FAR = 3.0
 _NEEDED = ("cpu_busy",)
 # What a job drives as a runaway process does.
 _DRIVEN = frozenset({"cpu_busy", "load1", "load5"})
+# What a host without siblings is told at least, if it is confirmed.
+_SURE_ALONE = 0.9
 # The least score of a group that is overloaded, which is measured and not predicted.
 _OVERLOADED = 0.9
 
@@ -158,6 +160,8 @@ def _doubts(found: Features, prediction: Prediction) -> tuple[Contribution, ...]
         why = f"{lead} itself is as usual"
     elif not siblings.seen and prediction.unusual <= 1:
         why = "without siblings it must be out of its own range, too"
+    elif not siblings.seen and prediction.confidence < _SURE_ALONE:
+        why = f"without siblings {prediction.confidence:.0%} is not sure enough"
     else:
         return ()
     looks = prediction.kind.value.replace("_", " ")

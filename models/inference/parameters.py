@@ -141,7 +141,8 @@ def calibrate(curves: Floats, thresholds: Thresholds, scores: Scores, unusual: F
 
     A host within its own range (`unusual` up to 1) is never told to be ill at 0.95 or more.
     """
-    alone, shown = (np.interp(scores.certainty, *curve) for curve in curves)
+    told = zip(scores.certainties, curves, strict=True)
+    alone, shown = (np.interp(certainty, *curve) for certainty, curve in told)
     most = np.where(unusual <= 1, _MOST_WHILE_USUAL, 1.0)
     return np.asarray(np.minimum(np.where(scores.fault >= thresholds.confirm, shown, alone), most))
 

@@ -25,12 +25,13 @@ _DISTANCES = [NAMES.index(name) for name in ("near30_flat", "near30_steep", "siz
 # that were trained without each of them: more of the distance ranks incidents of real machines
 # better, more of the signature those of kinds and machines never seen. From `_PLAIN` on a
 # signature is as plain as a distance can be, and a plainer one only breaks ties.
-_SIGNATURE, _PLAIN, _TIES = 2.94, -1.55, 0.28
-_DISTANCE, _NEAR, _HARMLESS = 3.93, -3.1, 0.32
+_SIGNATURE, _PLAIN, _TIES = 2.97, -1.42, 0.27
+_DISTANCE, _NEAR, _HARMLESS = 4.75, -2.46, 0.5
 # Where the score is one half: above it are half of the alerts with a signature that confirms.
-_HALF = -3.0
-# What a signature adds to the certainty, but not to the rank.
-_CERTAIN = 0.2
+_HALF = -2.8
+# What a signature adds to the certainty, but not to the rank: where none confirms, and where one
+# does. There the distance says little of whether it is right.
+_CERTAIN = (0.2, 2.5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +64,10 @@ class Scores:
         return np.asarray(1 / (1 + np.exp(_HALF - self.combined)))
 
     @property
-    def certainty(self) -> Floats:
-        """What `Parameters.curve` turns into a probability: a signature counts for more."""
-        return self.combined + _CERTAIN * log_odds(self.fault)
+    def certainties(self) -> tuple[Floats, ...]:
+        """What gives the probability where no signature confirms, and where one does."""
+        combined, fault = self.combined, log_odds(self.fault)
+        return tuple(combined + more * fault for more in _CERTAIN)
 
     def only(self, kept: NDArray[np.bool_]) -> Self:
         return type(self)(**{field.name: getattr(self, field.name)[kept] for field in fields(self)})

@@ -31,7 +31,7 @@ from models.intervals import wilson
 from models.training.boosting import Boosting, fit, fit_kinds
 from models.training.dataset import Origin, Rows
 
-_PRECISION = 0.975
+_PRECISION = 0.978
 _PRECISION_AT_LEAST = 0.96
 # Of the injected incidents: up to which share the score, and the signature, of a refuted one goes.
 _REFUTED_AT_MOST, _HARMLESS_AT_MOST = 0.04, 0.02
@@ -165,7 +165,12 @@ def _curves(rows: Rows, scores: Scores, thresholds: Thresholds) -> Floats:
     weight, shown = _weights(rows), scores.fault >= thresholds.confirm
     known = shown.any() and not shown.all()
     parts = (~shown, shown) if known else (np.ones_like(shown),) * 2
-    return np.stack([_curve(scores.certainty[k], rows.incident[k], weight[k]) for k in parts])
+    return np.stack(
+        [
+            _curve(certainty[k], rows.incident[k], weight[k])
+            for certainty, k in zip(scores.certainties, parts, strict=True)
+        ]
+    )
 
 
 def _weights(rows: Rows) -> Floats:
