@@ -93,8 +93,12 @@ def features(window: Window, alert_roles: Collection[str]) -> Features:
         if role in GROUP_OF:
             groups.setdefault(GROUP_OF[role], []).append(row)
     of_alert = np.array([role in alert_roles for role in window.roles])
+    leading = of_alert.copy()
+    if "cpu_busy" in alert_roles and "cpu_iowait" in window.roles:
+        # A rule about a busy processor counts the time in which it waits for a disk, too.
+        leading[window.roles.index("cpu_iowait")] = True
     strength = np.abs(levels.columns["now"])
-    lead = int(np.argmax(np.where(of_alert, strength + 1e3, strength)))
+    lead = int(np.argmax(np.where(leading, strength + 1e3, strength)))
     # An alert on no known role counts as one on the role that moved the most.
     of_alert[lead] = True
     past = window.history[:, baselines.NEWEST_LEFT_OUT :]

@@ -28,6 +28,8 @@ STALE_S = 8.0
 # A sibling's level before the alert; from so many samples on it is known.
 _BEFORE_S = 180.0
 _ENOUGH_SAMPLES = 10
+# By how much rounded shares of a processor's time may differ, and in how many slots more.
+_ROUNDED, _SELDOM = 0.05, 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,23 @@ def window(evidence: Evidence) -> Window:
         for number, series in enumerate(evidence.peers.values()):
             peers[number] = _peer(series, roles, evidence.at)
     whole = Window(roles=roles, history=history, recent=recent, now=now, floors=floors, peers=peers)
+    _leave_out_waiting(whole)
     return whole if evidence.relative else whole.settled()
+
+
+def _leave_out_waiting(grids: Window) -> None:
+    """A processor that waits for a disk is not busy: a slow disk is no runaway process."""
+    if not {"cpu_busy", "cpu_iowait"} <= set(grids.roles):
+        return
+    busy, waiting = grids.roles.index("cpu_busy"), grids.roles.index("cpu_iowait")
+    more = grids.history[waiting] > grids.history[busy] + _ROUNDED
+    # A part is never more than the whole: this role of the exporter has no waiting in it.
+    if more.mean() > _SELDOM:
+        return
+    for table in (grids.history, grids.recent, grids.now):
+        table[busy] -= np.nan_to_num(table[waiting])
+    if grids.peers is not None:
+        grids.peers[:, busy] -= np.nan_to_num(grids.peers[:, waiting])
 
 
 def _peer(series: Mapping[str, Series], roles: tuple[str, ...], at: float) -> Floats:

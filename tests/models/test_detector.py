@@ -1,5 +1,6 @@
 """The re-check on synthetic fleets: what is confirmed, refuted, and left undecided."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -353,3 +354,31 @@ def test_stronger_deviation_scores_higher() -> None:
     scores = [at_level(level) for level in (0.8, 0.9, 0.98)]
     assert scores == sorted(set(scores))
     assert all(0 < score < 1 for score in scores)
+
+
+def _waits(part: Mapping[str, Series], share: float = 0.0) -> dict[str, Series]:
+    """Its processor waits for a disk for `share` of the last minute, as exporters count it."""
+    times = np.asarray(part["cpu_busy"].times)
+    slow = share * (times > times[-1] - 60)
+    waiting = 0.02 * np.random.default_rng(1).random(len(times)) + slow
+    made = {
+        "cpu_busy": np.asarray(part["cpu_busy"].values) + waiting,
+        "cpu_iowait": waiting,
+        "disk_await": 0.002 + 0.01 * waiting + 0.3 * slow,
+        "disk_util": np.asarray(part["disk_util"].values) + slow,
+    }
+    return {**part, **{role: Series(times.tolist(), made[role].tolist()) for role in made}}
+
+
+def test_a_processor_that_waits_for_its_disk_is_no_runaway_process() -> None:
+    """A rule about busy processors counts it, and the re-check names the disk."""
+    metrics = evidence()
+    stalled = replace(
+        metrics,
+        history=_waits(metrics.history or {}),
+        recent=_waits(metrics.recent or {}, share=0.6),
+        peers={name: _waits(part) for name, part in (metrics.peers or {}).items()},
+    )
+    verdict = judge(stalled, CPU)
+    assert (verdict.answer, verdict.kind) == (Answer.CONFIRMED, "disk")
+    assert "cpu_iowait is" in texts(stalled)
