@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from actions.atomic_file import write_atomically
 from actions.aws.client_set import Aws
-from actions.aws.clients import AWS_ERRORS
+from actions.aws.errors import AWS_ERRORS
 
 # The error of S3 for a key that exists already.
 _EXISTS = "PreconditionFailed"

@@ -9,7 +9,6 @@ import boto3
 import botocore
 from botocore import UNSIGNED
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
 from actions.aws.account_access import (
@@ -138,7 +137,3 @@ def confirm_subscription(topic: str, token: str) -> str:
     config = Config(connect_timeout=5, read_timeout=10, signature_version=UNSIGNED)
     sns = boto3.Session().client("sns", region_name=topic.split(":")[3], config=config)
     return str(sns.confirm_subscription(TopicArn=topic, Token=token)["SubscriptionArn"])
-
-
-# The errors that a call to AWS may raise.
-AWS_ERRORS = (BotoCoreError, ClientError)

@@ -24,6 +24,7 @@ from botocore.exceptions import (
     SSLError,
     UnauthorizedSSOTokenError,
 )
+from botocore.parsers import ResponseParserError
 from botocore.retries.standard import (
     RetryContext,
     ThrottledRetryableChecker,
@@ -34,10 +35,11 @@ from actions.aws.call_budgets import CallBudgetError
 from actions.aws.causes import Cause, Failure
 from actions.aws.target_errors import PartlyDoneError
 
-# The errors that a call through boto3 raises.
-AWS_ERRORS = (ClientError, BotoCoreError)
+# The errors that a call through boto3 raises; the last one where what answers is no AWS, as a load
+# balancer or a proxy in front of it. botocore has no common class for it.
+AWS_ERRORS = (ClientError, BotoCoreError, ResponseParserError)
 # Errors after which the request may have reached the service; botocore raises all others before.
-_MAY_BE_SENT = (HTTPClientError, IncompleteReadError, SSLError)
+_MAY_BE_SENT = (HTTPClientError, IncompleteReadError, ResponseParserError, SSLError)
 # How a TLS handshake fails, in OpenSSL's words: before a request is sent. Any other error of TLS
 # may be of a broken answer.
 _HANDSHAKE_FAILED = ("certificate verify failed", "handshake failure", "wrong version number")
@@ -53,6 +55,7 @@ _PASSING = (
     HTTPClientError,
     CredentialRetrievalError,
     MetadataRetrievalError,
+    ResponseParserError,
 )
 _NO_ACCESS = (NoCredentialsError, PartialCredentialsError, UnauthorizedSSOTokenError)
 _SERVER_ERROR, _TOO_MANY = 500, 429
@@ -102,7 +105,7 @@ _STATE = re.compile(
 )
 
 
-def classify(error: ClientError | BotoCoreError | PartlyDoneError) -> Failure:
+def classify(error: ClientError | BotoCoreError | ResponseParserError | PartlyDoneError) -> Failure:
     """Of what was partly done it is unknown what AWS will show."""
     if isinstance(error, PartlyDoneError):
         cause = error.error
@@ -136,13 +139,13 @@ def classify(error: ClientError | BotoCoreError | PartlyDoneError) -> Failure:
     )
 
 
-def _was_not_sent(error: BotoCoreError) -> bool:
+def _was_not_sent(error: BotoCoreError | ResponseParserError) -> bool:
     if isinstance(error, SSLError) and any(words in str(error) for words in _HANDSHAKE_FAILED):
         return True
     return isinstance(error, _NOT_CONNECTED) or not isinstance(error, _MAY_BE_SENT)
 
 
-def _cause_before_answer(error: BotoCoreError) -> Cause:
+def _cause_before_answer(error: BotoCoreError | ResponseParserError) -> Cause:
     if isinstance(error, _PASSING):
         return Cause.PASSING
     return Cause.ACCESS if isinstance(error, _NO_ACCESS) else Cause.REQUEST

@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import Connection
 
 from actions.audit import log
@@ -134,7 +133,7 @@ class Preparation:
                 step.action.observe(replace(call, params=dict(step.action.bind(call))))
         except (NotActionableError, MessengerError) as reason:
             return rules.require_feasible(step.action.name, str(reason), known=True)
-        except (ClientError, BotoCoreError) as error:
+        except errors.AWS_ERRORS as error:
             failure = errors.classify(error)
             known = failure.refused and failure.cause is not Cause.PASSING
             return rules.require_feasible(step.action.name, failure.name, known=known)

@@ -8,8 +8,7 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi import Path as PathParameter
 from pydantic import BaseModel, Field
 
-from actions.aws.clients import AWS_ERRORS
-from actions.aws.errors import classify
+from actions.aws.errors import AWS_ERRORS, classify
 from receiver.api.params import Comment, Page, Time
 from receiver.api.parts import parts_of
 from receiver.http.access.auth import GuardedRoute, caller, require_role

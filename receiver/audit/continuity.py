@@ -18,7 +18,7 @@ from actions.audit import acceptance, export, log, signed_heads
 from actions.audit.archive import ArchiveError
 from actions.audit.signed_heads import KeyFileError, UnsignedError
 from actions.aws.client_set import Aws
-from actions.aws.clients import AWS_ERRORS
+from actions.aws.errors import AWS_ERRORS
 from actions.execution import kill_switch, ledger
 from actions.execution.kill_switch import Switch
 from actions.tables import audit

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from actions.assurance.cloudtrail import TrailError
 from actions.audit.archive import ArchiveError
 from actions.audit.signed_heads import KeyFileError
-from actions.aws.clients import AWS_ERRORS
+from actions.aws.errors import AWS_ERRORS
 from receiver.cli.errors import BadInputError, FailedError
 from receiver.db.database import DatabaseUrlError, describe_error
 from receiver.db.process_lock import AlreadyExportingError

@@ -14,7 +14,7 @@ import click
 from actions.assurance import role_check as own_role
 from actions.aws import clients
 from actions.aws import errors as aws_errors
-from actions.aws.clients import AWS_ERRORS
+from actions.aws.errors import AWS_ERRORS
 from models.inference.artifact import ModelError, load_shipped
 from models.inference.detector import judge
 from receiver import settings

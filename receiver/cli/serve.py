@@ -11,7 +11,7 @@ import uvicorn
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from actions.aws.clients import AWS_ERRORS
+from actions.aws.errors import AWS_ERRORS
 from receiver.app import app
 from receiver.chat.wiring import ChatError, make_chat
 from receiver.cli.errors import BadInputError, FailedError

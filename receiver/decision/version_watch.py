@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from actions.audit import log
 from actions.audit.chain import BEFORE_FIRST, Checkpoint
-from actions.aws.clients import AWS_ERRORS
+from actions.aws.errors import AWS_ERRORS
 from actions.aws.groups import Group
 from actions.aws.tags import OPT_IN_TAG
 from actions.aws.target_errors import NotActionableError

@@ -17,7 +17,7 @@ import structlog
 
 from actions.atomic_file import file_stamp
 from actions.aws.client_set import Aws
-from actions.aws.clients import AWS_ERRORS
+from actions.aws.errors import AWS_ERRORS
 from models.features.evidence import Evidence
 from models.inference import artifact
 from models.inference.artifact import Manifest, Model, ModelError

@@ -5,8 +5,7 @@ from typing import Any
 
 from actions.aws.causes import Cause
 from actions.aws.client_set import Aws
-from actions.aws.clients import AWS_ERRORS
-from actions.aws.errors import classify
+from actions.aws.errors import AWS_ERRORS, classify
 
 # IAM answers before AWS looks whether they exist.
 _INSTANCE, _GROUP = "i-00000000000000000", "smartcloudops-check"

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from actions.aws.client_set import Aws
-from actions.aws.clients import AWS_ERRORS
+from actions.aws.errors import AWS_ERRORS
 from actions.aws.host_status import IMPAIRED, HostStatus, find_affected, read_host_status
 from actions.aws.instances import read_instance
 from actions.aws.tags import OPT_IN_TAG

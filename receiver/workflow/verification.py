@@ -7,7 +7,7 @@ from functools import cached_property
 import structlog
 
 from actions.aws.client_set import on_behalf_of
-from actions.aws.clients import AWS_ERRORS
+from actions.aws.errors import AWS_ERRORS
 from actions.aws.target_errors import NotActionableError
 from actions.base import Outcome, Progress
 from actions.catalog.registry import find_action

@@ -5,6 +5,7 @@ import inspect
 import pytest
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from actions.aws.causes import REMEDIES, Cause
 from actions.aws.errors import NOT_AUTHORIZED, classify
@@ -51,6 +52,12 @@ def test_what_botocore_repeats_passes(code: str) -> None:
     """AWS is busy, and a refusal with 400 changed nothing."""
     failure = classify(_refusal(code))
     assert (failure.cause, failure.refused) == (Cause.PASSING, True)
+
+
+def test_an_answer_that_is_no_answer_of_aws_may_hide_a_change() -> None:
+    """As the page of a proxy; botocore raises it outside its own classes."""
+    failure = classify(ResponseParserError())
+    assert (failure.cause, failure.refused) == (Cause.PASSING, False)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from botocore.parsers import ResponseParserError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -156,8 +157,13 @@ def _drop(operation: str, when: str) -> None:
     raise DroppedError
 
 
+def _garble(operation: str, when: str) -> None:
+    del operation, when
+    raise ResponseParserError
+
+
 @pytest.mark.parametrize(
-    "trouble", [_refuse("AccessDenied"), _drop, _refuse("RequestLimitExceeded", 503)]
+    "trouble", [_refuse("AccessDenied"), _drop, _refuse("RequestLimitExceeded", 503), _garble]
 )
 def test_a_place_that_does_not_answer_is_unknown_alone(
     places: Places, trouble: Callable[[str, str], None]

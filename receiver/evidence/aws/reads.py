@@ -11,8 +11,8 @@ from actions.aws import context, errors, group_activities, target_health
 from actions.aws.call_budgets import CallBudgetError
 from actions.aws.change_calendar import CalendarState, read_calendar
 from actions.aws.client_set import Aws
-from actions.aws.clients import AWS_ERRORS
 from actions.aws.context import ForeignChanges
+from actions.aws.errors import AWS_ERRORS
 from actions.aws.group_activities import ActiveRefresh
 from actions.aws.groups import Group, read_group
 from actions.aws.host_status import (
