@@ -18,29 +18,21 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from actions import libpq
-
 _Clause: TypeAlias = Select[*tuple[Any, ...]] | CompoundSelect[Any] | Insert | Update | Delete
 _Processor: TypeAlias = Callable[[Any], Any]
 # SQLAlchemy would write a placeholder for each value; PostgreSQL takes an array, whatever its size.
 _IN, _NOT_IN = (re.compile(rf"{word} \(__\[POSTCOMPILE_(\w+)\]\)") for word in (" IN", " NOT IN"))
 
 
-def run(connection: Connection, sql: str, *parameters: Any) -> Any:
-    """Run it in the connection's transaction. Returns an iterable of rows with a `rowcount`.
+def run(connection: Connection, sql: str, *parameters: Any, **options: Any) -> Any:
+    """Run it in the connection's transaction. Returns the driver's cursor.
 
-    On PostgreSQL, without parameters, `sql` may be several statements; the last one answers.
     Raises SQLAlchemy's errors.
     """
     driver: Any = connection.connection.driver_connection
     errors = connection.dialect.loaded_dbapi.Error
     try:
-        if connection.dialect.name != "postgresql":
-            return driver.execute(sql, *parameters)
-        if not parameters:
-            return libpq.execute(driver, sql)
-        prepared = connection.info.setdefault("prepared", {})
-        return libpq.execute_prepared(driver, prepared, sql, *parameters)
+        return driver.execute(sql, *parameters, **options)
     except errors as error:
         if getattr(driver, "closed", False):
             connection.invalidate(error)

@@ -33,6 +33,7 @@ _POSTGRESQL = {
     "tcp_user_timeout": 8000,
     "options": "-c idle_in_transaction_session_timeout=5s -c lock_timeout=10s",
 }
+_PREPARED_MAX = 1000
 # A connection that was unused for so long is tried before it is used again.
 TRIED_AFTER_S = 1.0
 # In the `info` of a connection that is given back later than it was used.
@@ -86,8 +87,8 @@ def postgresql_engine(url: URL, use: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: object) -> None:
-        # See `actions.libpq`.
-        connection.prepare_threshold = None
+        # An act alone runs more statements than the driver keeps prepared.
+        connection.prepared_max = _PREPARED_MAX
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -99,15 +100,10 @@ def postgresql_engine(url: URL, use: str) -> Engine:
             return
         first = connection.get_execution_options().get("first")
         sent = write if _is_synced(connection) else unsynced
-        answer = run(connection, f"{sent}; {first}" if first else sent)
+        # PostgreSQL prepares no several statements in one.
+        cursor = run(connection, f"{sent}; {first}" if first else sent, prepare=False)
         if first:
-            connection.info["first"] = [*answer]
-
-    @event.listens_for(engine, "commit")
-    def commit(connection: Connection) -> None:
-        # The driver then finds nothing to commit.
-        if not is_alone(connection):
-            run(connection, "COMMIT")
+            connection.info["first"] = cursor.set_result(-1).fetchall()
 
     return engine
 

@@ -107,7 +107,7 @@ def test_postgresql_syncs_alike(empty: Database) -> None:
 
 def _count(connection: Connection) -> int:
     # By the driver itself, which SQLAlchemy does not tell to begin a transaction.
-    return int(next(iter(run(connection, "SELECT count(*) FROM followers")))[0])
+    return int(run(connection, "SELECT count(*) FROM followers").fetchone()[0])
 
 
 @pytest.mark.parametrize("kind", ["state", "shared"])
