@@ -242,12 +242,17 @@ class Whole:
             return httpx.Response(503)
         if request.url.path.endswith("/status"):
             return httpx.Response(200, json={"uptime": rfc3339(self.now - 86_400)})
+        told = {"name": "smartcloudops"}
         sent = {
             "updatedAt": rfc3339(self.now),
             "generatorURL": "http://vmalert:8880/x",
-            "receivers": [{"name": "smartcloudops"}],
+            "receivers": [told],
+            "status": {"state": "active", "mutedBy": []},
         }
         listed = [{"labels": dict(labels), **sent} for labels in self.active]
+        if request.url.path.endswith("/groups"):
+            groups = [{"labels": {}, "receiver": told, "alerts": listed}]
+            return httpx.Response(200, json=groups)
         return httpx.Response(200, json=listed)
 
     def _fail(self) -> httpx.Response:

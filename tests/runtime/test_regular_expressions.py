@@ -20,6 +20,7 @@ _USES: Mapping[str, str] = {
     "actions/assurance/cloudtrail.py": "a fixed word comes first",
     "actions/assurance/iam_policy.py": _OWN,
     "actions/assurance/role_check.py": "a role's ARN, from AWS",
+    "actions/aws/context.py": "bounded runs from the beginning",
     "actions/aws/errors.py": "a code of AWS's error",
     "actions/aws/group_activities.py": "fixed words, in a message of AWS",
     "actions/aws/groups.py": "fullmatch of one class, bounded",
