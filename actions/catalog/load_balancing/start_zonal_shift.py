@@ -141,7 +141,7 @@ class StartZonalShift(Action):
         return Undo("cancel_zonal_shift", kept | shift)
 
     def unchanged_since(self, call: Call) -> bool:
-        """Whether it is active as it was started: whoever updates a shift takes it over.
+        """Whether it is active as it was started: a person who updates a shift takes it over.
 
         https://docs.aws.amazon.com/arc-zonal-shift/latest/api/API_UpdateZonalShift.html
         """
