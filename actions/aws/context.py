@@ -2,9 +2,9 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -17,6 +17,7 @@ from actions.aws.trail import Caller, Span, TooManyEventsError, caller_of, event
 if TYPE_CHECKING:
     from types_boto3_cloudtrail.type_defs import EventTypeDef
 
+_T = TypeVar("_T")
 # CloudTrail is read this far back for changes by others.
 _RECENT_S = 900.0
 # EC2 has had time to recover an instance; if it still fails, it is to be stopped and started.
@@ -27,6 +28,7 @@ _RECOVERY_S = 600.0
 _INTERRUPTS = re.compile(r"marked-for-|instance-(stopped|terminated)-(?!by-user)")
 # The comment of this service's own commands: a run's id, and its step.
 _OWN_COMMAND = re.compile(r"[0-9A-Z]{26}/")
+_UNMANAGED = re.compile(r"AccessDenied|InvalidInstanceId$")
 # Pages of 50 events that a decision reads: CloudTrail answers twice a second.
 _PAGES_MAX = 4
 
@@ -61,33 +63,47 @@ def interruption(aws: Aws, instance: Instance) -> Sequence[str]:
     return [f"EC2 interrupts the Spot Instance {instance.id}: {notice}" for notice in notices]
 
 
-def others_on(aws: Aws, instance_id: str) -> Sequence[str]:
-    """A sentence for each command of others that runs on the instance, and each open session there.
+def commands_on(aws: Aws, instance_id: str) -> Sequence[str]:
+    """A sentence for each command of others that runs on the instance.
 
-    CloudTrail names no instance where a command was sent to a tag, as maintenance windows do, and
-    tells of a session only that it began. Raises botocore's errors.
+    CloudTrail names no instance where a command was sent to a tag, as maintenance windows do.
+    Raises botocore's errors.
     https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_ListCommandInvocations.html
-    https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeSessions.html
     """
-    commands = aws.ssm.get_paginator("list_command_invocations").paginate(
+    pages = aws.ssm.get_paginator("list_command_invocations").paginate(
         InstanceId=instance_id, Filters=[{"key": "Status", "value": "InProgress"}]
     )
-    sessions = aws.ssm.get_paginator("describe_sessions").paginate(
+    return [
+        f"{command.get('DocumentName')} of somebody else runs on {instance_id}"
+        for page in _while_managed(pages)
+        for command in page["CommandInvocations"]
+        if not _OWN_COMMAND.match(command.get("Comment", ""))
+    ]
+
+
+def sessions_on(aws: Aws, instance_id: str) -> Sequence[str]:
+    """A sentence for each open session on the instance.
+
+    CloudTrail tells of a session only that it began. Raises botocore's errors.
+    https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeSessions.html
+    """
+    pages = aws.ssm.get_paginator("describe_sessions").paginate(
         State="Active", Filters=[{"key": "Target", "value": instance_id}]
     )
     return [
-        *(
-            f"{command.get('DocumentName')} of somebody else runs on {instance_id}"
-            for page in commands
-            for command in page["CommandInvocations"]
-            if not _OWN_COMMAND.match(command.get("Comment", ""))
-        ),
-        *(
-            f"{session.get('Owner') or 'somebody'} has a session on {instance_id}"
-            for page in sessions
-            for session in page["Sessions"]
-        ),
+        f"{session.get('Owner') or 'somebody'} has a session on {instance_id}"
+        for page in _while_managed(pages)
+        for session in page["Sessions"]
     ]
+
+
+def _while_managed(pages: Iterable[_T]) -> Iterator[_T]:
+    """No pages where the role may not use Systems Manager, or the host is no managed node of it."""
+    try:
+        yield from pages
+    except ClientError as error:
+        if not _UNMANAGED.match(error.response["Error"]["Code"]):
+            raise
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,6 +93,8 @@ def test_the_target_groups_of_now_count(reader: AwsReader, aws: Emulator, clock:
         ("DescribeInstanceStatus", {"host"}),
         ("DescribeVolumeStatus", {"volume_check"}),
         ("LookupEvents", {"changes"}),
+        ("DescribeSessions", {"changes"}),
+        ("ListCommandInvocations", {"changes"}),
     ],
 )
 def test_only_what_is_not_answered_is_unknown(
@@ -548,10 +550,43 @@ def test_a_host_with_a_person_on_it_is_left_to_them(reader: AwsReader, aws: Emul
     assert state.changes == [f"alice has a session on {_HOSTS[0]}"]
 
 
-def test_without_systems_manager_there_is_no_hint(reader: AwsReader, aws: Emulator) -> None:
-    def trouble(operation: str, _: str) -> None:
-        if operation in {"DescribeSessions", "ListCommandInvocations"}:
-            raise AwsError("AccessDeniedException")
+@pytest.mark.parametrize("code", ["AccessDeniedException", "AccessDenied", "InvalidInstanceId"])
+@pytest.mark.parametrize("operation", ["DescribeSessions", "ListCommandInvocations"])
+def test_without_systems_manager_nobody_is_on_the_host(
+    reader: AwsReader, aws: Emulator, operation: str, code: str
+) -> None:
+    """The role may not ask, or the host is no managed node; the other read counts all the same."""
+
+    def trouble(called: str, _: str) -> None:
+        if called == operation:
+            raise AwsError(code)
 
     aws.trouble = trouble
-    assert reader.begin(aws.core.clock()).begin(_WEB, _BOUNDS)().changes == []
+    read_at = aws.core.clock()
+    assert reader.begin(read_at).begin(_WEB, _BOUNDS)().changes == []
+    aws.world.sessions.append({"SessionId": "alice-0", "Target": _HOSTS[0], "Owner": "alice"})
+    command: dict[str, Any] = {"CommandId": "c", "DocumentName": "patch", "Comment": ""}
+    command |= {"Status": "InProgress", "StatusDetails": "", "InstanceIds": [_HOSTS[0]]}
+    aws.world.commands.append(command)
+    assert len(reader.begin(read_at).begin(_WEB, _BOUNDS)().changes or ()) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("ThrottlingException", 400),
+        ("InternalServerError", 500),
+        ("ServiceUnavailable", 503),
+        ("ExpiredTokenException", 400),
+    ],
+)
+@pytest.mark.parametrize("operation", ["DescribeSessions", "ListCommandInvocations"])
+def test_nobody_is_on_the_host_only_where_aws_says_so(
+    reader: AwsReader, aws: Emulator, operation: str, code: str, status: int
+) -> None:
+    def trouble(called: str, _: str) -> None:
+        if called == operation:
+            raise AwsError(code, status=status)
+
+    aws.trouble = trouble
+    assert reader.begin(aws.core.clock()).begin(_WEB, _BOUNDS)().changes is None

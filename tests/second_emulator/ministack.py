@@ -1,12 +1,14 @@
 """ministack, an emulator of AWS by other people, in this process: `make ministack` fetches it.
 
 What it lacks and this launcher adds: members of groups are instances of its EC2, groups have target
-groups, two filters of DescribeInstances are honoured, and running instances have an SSM agent.
+groups, two filters of DescribeInstances are honoured, running instances have an SSM agent, and
+nobody else sends them a command or has a session on them.
 """
 
 import functools
 import importlib
 import itertools
+import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -137,6 +139,7 @@ def load() -> Mapping[str, Any]:
     services["ec2"].instance_is_managed = lambda instance_id: (
         services["ec2"]._instances[instance_id]["State"]["Name"] == "running"
     )
+    _list_nobody(services["ssm"])
     return services
 
 
@@ -193,6 +196,20 @@ def _honour_filters(ec2: Any) -> None:
         return own and matches(instance, filters)
 
     ec2._matches_filters = honour
+
+
+def _list_nobody(ssm: Any) -> None:
+    handle = ssm.handle_request
+    lists = {"DescribeSessions": "Sessions", "ListCommandInvocations": "CommandInvocations"}
+
+    async def answer(*request: Any) -> Any:
+        _, _, headers, *_ = request
+        operation = headers["x-amz-target"].rpartition(".")[2]
+        if operation in lists:
+            return 200, {}, json.dumps({lists[operation]: []})
+        return await handle(*request)
+
+    ssm.handle_request = answer
 
 
 def _run(handler: Any) -> Any:

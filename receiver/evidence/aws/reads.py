@@ -167,9 +167,11 @@ class AwsReads:
             return ()
         return self._read(lambda: context.interruption(self.aws, instance), guess=True) or ()
 
-    def others_on(self, instance_id: str) -> Sequence[str]:
-        """A hint, as not every account uses Systems Manager: without an answer there is none."""
-        return self._read(lambda: context.others_on(self.aws, instance_id), guess=True) or ()
+    def commands_on(self, instance_id: str) -> Sequence[str] | None:
+        return self._read(lambda: context.commands_on(self.aws, instance_id))
+
+    def sessions_on(self, instance_id: str) -> Sequence[str] | None:
+        return self._read(lambda: context.sessions_on(self.aws, instance_id))
 
     def hosts_to_leave(self) -> frozenset[str] | None:
         """Ids of the instances whose hosts have failed, or will be retired."""

@@ -141,9 +141,9 @@ class AwsReadings:
                 reader.is_protected,
                 reader.host_status,
                 reader.volume_check,
-                reader.others_on,
             ):
                 self._query(read, target.id)
+            self._others(target)
         if group:
             self._query(reader.group, group)
             arns = reader.target_groups.get(group)
@@ -170,9 +170,7 @@ class AwsReadings:
             changes = None if group.refreshes is None else [*map(str, group.refreshes)]
         events = [query.result() for query in self._events(target)]
         maintenance = () if host is None else host.maintenance(self.now)
-        others: Sequence[str] = ()
-        if target.kind is TargetKind.INSTANCE:
-            others = self._query(reader.others_on, target.id).result()
+        others = [query.result() for query in self._others(target)]
         state = AwsState(
             unread=self.unread(target),
             instance=instance,
@@ -180,7 +178,7 @@ class AwsReadings:
             scopes=scopes,
             unread_health=group.unread_health if group else (),
             refreshes=group.refreshes if group else None,
-            changes=merged([changes, maintenance, others, reader.interruption(instance), *events]),
+            changes=merged([changes, maintenance, reader.interruption(instance), *others, *events]),
             trail_age_s=reader.events_age_s(self.now) or 0.0,
             protected=protected,
             host=host,
@@ -225,6 +223,13 @@ class AwsReadings:
             # Counted as failed only now: the group shows that the decision needs these reads.
             reader.on_unreadable(Source.AWS)
         return GroupState(asg=asg, health=health, refreshes=refreshes.result())
+
+    def _others(self, target: Target) -> Sequence[Future[Sequence[str] | None]]:
+        """Of Systems Manager: what others do on an instance."""
+        if target.kind is not TargetKind.INSTANCE:
+            return []
+        reads = (self.reader.commands_on, self.reader.sessions_on)
+        return [self._query(read, target.id) for read in reads]
 
     def _events(self, target: Target) -> Sequence[Future[Sequence[str] | None]]:
         names = dict.fromkeys(filter(None, (target.id, target.group))) if self.reader.trail else ()
