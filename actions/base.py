@@ -76,8 +76,8 @@ class Call:
     the decision, empty without one; `group` is the group itself if it was read less than a second
     ago, and `target_groups` are those that the last decision saw, or None. The run has `acted_on`
     these instances, and AWS may be `at_work` on some of them still. `evidence` keeps what is
-    captured; None without an archive. Of a step to be rolled back: for `unrefused_s` no rollback of
-    it was refused.
+    captured; None without an archive. Of a step to be rolled back: it was sent at `sent_at` (epoch
+    seconds), and for `unrefused_s` no rollback of it was refused.
     """
 
     aws: Aws
@@ -96,6 +96,7 @@ class Call:
     acted_on: Sequence[str] = ()
     at_work: Sequence[str] = ()
     evidence: EvidenceStore | None = None
+    sent_at: float = 0.0
     unrefused_s: float = 0.0
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,6 +29,7 @@ _RECOVERY_S = 600.0
 _INTERRUPTS = re.compile(r"marked-for-|instance-(stopped|terminated)-(?!by-user)")
 # The comment of this service's own commands: a run's id, and its step.
 _OWN_COMMAND = re.compile(r"[0-9A-Z]{26}/")
+_DENIED = re.compile(r"AccessDenied")
 _UNMANAGED = re.compile(r"AccessDenied|InvalidInstanceId$")
 # Pages of 50 events that a decision reads: CloudTrail answers twice a second.
 _PAGES_MAX = 4
@@ -156,6 +158,29 @@ def changes_of(aws: Aws, name: str, now: float) -> Sequence[str] | None:
     except TooManyEventsError:
         return None
     return []
+
+
+def suspended_by_others(
+    aws: Aws, group: str, processes: AbstractSet[str], since: float
+) -> AbstractSet[str]:
+    """Those of the processes that somebody else suspended as well since then (epoch seconds).
+
+    AWS keeps one suspension of a process, whoever asked for it how often; only CloudTrail has each
+    call, minutes late. None are known where the role may not read it. Raises botocore's errors.
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_SuspendProcesses.html
+    """
+    found: set[str] = set()
+    try:
+        for events in event_pages(aws, Span(since), attribute=("EventName", "SuspendProcesses")):
+            for event in filter(is_foreign, events):
+                asked = json.loads(event.get("CloudTrailEvent") or "{}").get("requestParameters")
+                if asked and asked.get("autoScalingGroupName") == group:
+                    # Without a list it suspends all.
+                    found.update(asked.get("scalingProcesses") or processes)
+    except ClientError as error:
+        if not _DENIED.match(error.response["Error"]["Code"]):
+            raise
+    return processes & found
 
 
 def _names(event: "EventTypeDef", name: str) -> bool:

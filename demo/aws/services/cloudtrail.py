@@ -31,6 +31,7 @@ def lookup_events(
         for attribute in request["LookupAttributes"]
     }
     name, reads = wanted.get("ResourceName"), wanted.get("ReadOnly")
+    operation = wanted.get("EventName")
     start, end = (request[key].timestamp() if key in request else None for key in _TIMES)
     first_at = max(since, start or 0)
     latest_first = takewhile(lambda call: call.time >= first_at - _DELAYED_S, reversed(calls))
@@ -39,6 +40,7 @@ def lookup_events(
         for call in latest_first
         if first_at <= call.time <= (end or call.time)
         and reads in (None, _read_only(call))
+        and operation in (None, call.operation)
         and (name is None or name in _texts(call.parameters))
     ]
     named = others.get(request["LookupAttributes"][0]["AttributeValue"], [])
@@ -75,7 +77,9 @@ def _event(call: Call) -> dict[str, Any]:
                 "eventTime": moment(call.time).isoformat(),
                 "userAgent": agent,
                 "userIdentity": {"type": "IAMUser", "arn": f"{_USER}/{user}"},
-                "requestParameters": call.parameters,
+                "requestParameters": {
+                    key[:1].lower() + key[1:]: value for key, value in call.parameters.items()
+                },
             },
             default=str,
         ),

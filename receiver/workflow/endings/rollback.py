@@ -135,6 +135,7 @@ class Rollback:
             executor.call(lent),
             acted_on=own_acts.acted_on(steps),
             at_work=own_acts.at_work(executor, lent, steps),
+            sent_at=lent.sent_at,
             unrefused_s=executor.clock() - own_acts.refused_at(lent, attempts),
         )
         with on_behalf_of(run.id):

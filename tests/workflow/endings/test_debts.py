@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
 from structlog.testing import capture_logs
 
+from actions.catalog.autoscaling._processes import Process
 from actions.execution import debts, kill_switch
 from actions.execution.debts import Debt, DebtState
 from actions.messaging import MessengerError
+from demo.aws.calls import Call
+from demo.aws.clients import clients
 from demo.aws.hardness import Hardness, Timings
 from demo.aws.world import AwsError, target_group_arn
 from receiver.runs.model import State
@@ -215,6 +219,74 @@ def test_an_instance_that_is_started_again_is_waited_for(make: Callable[..., Who
         whole.pass_time(5)
     assert DebtState.NEEDS_PERSON not in states
     assert (_suspended(whole), target in group.members) == (set(), True)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "left"),
+    [
+        (["AZRebalance", "Launch"], {"AZRebalance", "Launch"}),
+        (None, {*get_args(Process)}),
+        (["AZRebalance"], {"AZRebalance"}),
+    ],
+    ids=["some of ours", "all there are", "one"],
+)
+def test_what_a_person_suspends_as_well_is_left_to_them(
+    make: Callable[..., Whole], theirs: list[Process] | None, left: set[str]
+) -> None:
+    whole = make("reboot_instance")
+    whole.deliver(_first(whole))
+    whole.work()
+    whole.now += 5
+    alice = clients(whole.aws, "alice").autoscaling
+    asked: Any = {} if theirs is None else {"ScalingProcesses": theirs}
+    alice.suspend_processes(AutoScalingGroupName="web-asg", **asked)
+    whole.pass_time(300)
+    assert whole.only().state is State.SUCCEEDED
+    assert (_suspended(whole), _owed(whole)) == (left, [])
+
+
+@pytest.mark.parametrize(
+    ("group", "before_s"), [("other-asg", 5), ("web-asg", -60)], ids=["elsewhere", "before"]
+)
+def test_what_others_suspended_elsewhere_or_before_holds_nothing_back(
+    make: Callable[..., Whole], group: str, before_s: float
+) -> None:
+    whole = make("reboot_instance")
+    whole.group("other-asg")
+    whole.deliver(_first(whole))
+    whole.work()
+    whole.now += 5
+    whole.aws.log.append(
+        Call(
+            time=whole.now + before_s,
+            service="autoscaling",
+            operation="SuspendProcesses",
+            parameters={"AutoScalingGroupName": group, "ScalingProcesses": ["AZRebalance"]},
+            key="alice",
+            status=200,
+        )
+    )
+    whole.pass_time(300)
+    assert (_suspended(whole), _owed(whole)) == (set(), [])
+
+
+def test_a_lease_waits_until_cloudtrail_answers_and_not_for_a_right_to_read_it(
+    make: Callable[..., Whole],
+) -> None:
+    whole = make("reboot_instance")
+    whole.deliver(_first(whole))
+    whole.work()
+    _refuse(whole, "LookupEvents", whole.now + 200)
+    whole.pass_time(150)
+    assert (_suspended(whole), len(_owed(whole))) == (_LENT, 1)
+
+    def deny(name: str, _: str) -> None:
+        if name == "LookupEvents":
+            raise AwsError("AccessDeniedException")
+
+    whole.aws.trouble = deny
+    whole.pass_time(120)
+    assert (_suspended(whole), _owed(whole)) == (set(), [])
 
 
 def test_what_a_person_resumed_stays_as_it_is(make: Callable[..., Whole]) -> None:
