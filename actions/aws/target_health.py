@@ -10,6 +10,7 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetH
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
 """
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from actions.aws.instances import INSTANCE_ID, find_by_addresses
 
 # EC2 takes this many values for one filter.
 _VALUES_MAX = 200
+_UNITS = ("count", "percentage")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,44 @@ def read_target_health(aws: Aws, arn: str) -> tuple[frozenset[str], frozenset[st
         name for name, targets in by_instance.items() if all(target.serves for target in targets)
     )
     return frozenset(by_instance), frozenset(serving)
+
+
+def read_attributes(aws: Aws, arn: str) -> Mapping[str, str]:
+    """The attributes of a target group, by their keys. Raises botocore's errors.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetGroupAttribute.html
+    """
+    answer = aws.elbv2.describe_target_group_attributes(TargetGroupArn=arn)
+    return {
+        attribute.get("Key", ""): attribute.get("Value", "") for attribute in answer["Attributes"]
+    }
+
+
+def least_healthy(attributes: Mapping[str, str], registered: int) -> int:
+    """How many of so many targets must be healthy for all traffic to go to healthy ones.
+
+    With fewer the load balancer sends it to the ill ones, too, or takes the zone out of its name.
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health.html
+    """
+    least = 1
+    for failover in ("dns_failover", "unhealthy_state_routing"):
+        name = f"target_group_health.{failover}.minimum_healthy_targets"
+        count, percentage = (
+            int(value) if value.isdigit() else 0
+            for value in (attributes.get(f"{name}.{unit}", "off") for unit in _UNITS)
+        )
+        least = max(least, count, math.ceil(registered * percentage / 100))
+    return least
+
+
+def counts_by_zone(attributes: Mapping[str, str]) -> bool:
+    """Whether each zone counts its own targets alone.
+
+    Where the load balancer decides, whose settings are not read: those of a network load balancer,
+    which alone knows the second attribute, as it crosses no zones by default.
+    """
+    crosses = attributes.get("load_balancing.cross_zone.enabled")
+    return crosses == "false" or (crosses != "true" and "proxy_protocol_v2.enabled" in attributes)
 
 
 def _instances_by_address(aws: Aws, addresses: Collection[str]) -> Iterator[tuple[str, str]]:

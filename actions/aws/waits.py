@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from actions.aws.client_set import Aws
 from actions.aws.group_activities import read_hooks
 from actions.aws.groups import read_group
+from actions.aws.target_health import read_attributes
 
 _DELAY = "deregistration_delay.timeout_seconds"
 # Seconds until a call is shown, by the service in its permission.
@@ -33,15 +34,8 @@ def draining_s(aws: Aws, target_groups: Iterable[str]) -> float:
 
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html
     """
-    delays = [0.0]
-    for arn in target_groups:
-        answer = aws.elbv2.describe_target_group_attributes(TargetGroupArn=arn)
-        delays += [
-            float(attribute.get("Value", "0"))
-            for attribute in answer["Attributes"]
-            if attribute.get("Key") == _DELAY
-        ]
-    return max(delays)
+    delays = (float(read_attributes(aws, arn).get(_DELAY, "0")) for arn in target_groups)
+    return max(delays, default=0.0)
 
 
 def launch_hooks_s(aws: Aws, group: str) -> float:

@@ -177,7 +177,7 @@ class TargetGroup:
     """`delay_s` is its deregistration delay; `used`: a listener forwards to it.
 
     `kind` is its target type, "instance" or "ip", `balancers` are ARNs. A test sets health
-    `states`, by instance.
+    `states`, by instance, and `attributes`, by key.
     """
 
     arn: str
@@ -189,6 +189,7 @@ class TargetGroup:
     balancers: list[str] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

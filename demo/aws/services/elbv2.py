@@ -34,8 +34,9 @@ class Balancers:
         return {"TargetGroups": groups}
 
     def describe_target_group_attributes(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        delay = f"{self._group(request).delay_s:g}"
-        return {"Attributes": [{"Key": _DELAY, "Value": delay}]}
+        group = self._group(request)
+        attributes = {_DELAY: f"{group.delay_s:g}", **group.attributes}
+        return {"Attributes": [{"Key": key, "Value": value} for key, value in attributes.items()]}
 
     def describe_target_health(self, request: Mapping[str, Any]) -> dict[str, Any]:
         group = self._group(request)

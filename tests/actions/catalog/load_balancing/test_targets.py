@@ -202,6 +202,44 @@ def test_the_last_healthy_target_stays(world: World, other: str) -> None:
         _deregister.observe(world.call())
 
 
+_HEALTH = "target_group_health.{}.minimum_healthy_targets.{}"
+_DNS, _ROUTING = "dns_failover", "unhealthy_state_routing"
+_ZONES = "load_balancing.cross_zone.enabled"
+_NETWORK = {"proxy_protocol_v2.enabled": "false"}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "left"),
+    [
+        ({_HEALTH.format(_DNS, "count"): "4"}, "only 3 healthy targets .* of the 4"),
+        ({_HEALTH.format(_ROUTING, "count"): "4"}, "only 3 healthy targets .* of the 4"),
+        ({_HEALTH.format(_DNS, "count"): "3", _HEALTH.format(_ROUTING, "count"): "2"}, ""),
+        ({_HEALTH.format(_ROUTING, "percentage"): "61"}, "only 3 healthy targets .* of the 4"),
+        ({_HEALTH.format(_ROUTING, "percentage"): "60"}, ""),
+        ({_HEALTH.format(_DNS, unit): "off" for unit in ("count", "percentage")}, ""),
+        # Two of each zone: one would be left.
+        ({_HEALTH.format(_DNS, "count"): "2"}, ""),
+        ({_HEALTH.format(_DNS, "count"): "2", _ZONES: "true", **_NETWORK}, ""),
+        ({_HEALTH.format(_DNS, "count"): "2", _ZONES: "false"}, "only 1 healthy targets .* the 2"),
+        ({_HEALTH.format(_DNS, "count"): "2", **_NETWORK}, "only 1 healthy targets .* the 2"),
+        ({_HEALTH.format(_DNS, "count"): "1", **_NETWORK}, ""),
+    ],
+)
+def test_as_many_healthy_targets_stay_as_their_group_asks_for(
+    world: World, attributes: dict[str, str], left: str
+) -> None:
+    """With fewer the ill ones get traffic, too. Two of the five others are ill."""
+    group = world.emulator.world.target_groups[_WEB]
+    group.attributes = attributes
+    group.states = dict.fromkeys(world.in_service()[1:3], "unhealthy")
+    if left:
+        with pytest.raises(NotActionableError, match=left):
+            _deregister.observe(world.call())
+        # Taking an ill one out leaves as many healthy ones.
+        group.states[HOST] = "unhealthy"
+    assert not _deregister.observe(world.call()).already
+
+
 @pytest.mark.parametrize(
     ("out_of", "out", "into"),
     [
