@@ -7,8 +7,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from botocore.exceptions import ClientError
-
 from actions.aws.client_set import Aws
 from actions.aws.host_status import IMPAIRED, HostStatus
 from actions.aws.instances import Instance, read_spot_codes
@@ -77,7 +75,7 @@ def commands_on(aws: Aws, instance_id: str) -> Sequence[str]:
     )
     return [
         f"{command.get('DocumentName')} of somebody else runs on {instance_id}"
-        for page in _while_managed(pages)
+        for page in _while_managed(aws, pages)
         for command in page["CommandInvocations"]
         if not _OWN_COMMAND.match(command.get("Comment", ""))
     ]
@@ -94,16 +92,16 @@ def sessions_on(aws: Aws, instance_id: str) -> Sequence[str]:
     )
     return [
         f"{session.get('Owner') or 'somebody'} has a session on {instance_id}"
-        for page in _while_managed(pages)
+        for page in _while_managed(aws, pages)
         for session in page["Sessions"]
     ]
 
 
-def _while_managed(pages: Iterable[_T]) -> Iterator[_T]:
+def _while_managed(aws: Aws, pages: Iterable[_T]) -> Iterator[_T]:
     """No pages where the role may not use Systems Manager, or the host is no managed node of it."""
     try:
         yield from pages
-    except ClientError as error:
+    except aws.ssm.exceptions.ClientError as error:
         if not _UNMANAGED.match(error.response["Error"]["Code"]):
             raise
 
@@ -177,7 +175,7 @@ def suspended_by_others(
                 if asked and asked.get("autoScalingGroupName") == group:
                     # Without a list it suspends all.
                     found.update(asked.get("scalingProcesses") or processes)
-    except ClientError as error:
+    except aws.cloudtrail.exceptions.ClientError as error:
         if not _DENIED.match(error.response["Error"]["Code"]):
             raise
     return processes & found
@@ -221,7 +219,7 @@ def is_termination_protected(aws: Aws, instance_id: str) -> bool | None:
         answer = aws.ec2.describe_instance_attribute(
             InstanceId=instance_id, Attribute="disableApiTermination"
         )
-    except ClientError as error:
+    except aws.ec2.exceptions.ClientError as error:
         if error.response["Error"]["Code"] == "InvalidInstanceID.NotFound":
             raise NotActionableError(f"{instance_id} does not exist") from None
         raise
