@@ -55,11 +55,17 @@ def recovery(
 def interruption(aws: Aws, instance: Instance) -> Sequence[str]:
     """A sentence if EC2 has announced that it takes the Spot Instance within two minutes.
 
-    A rebalance recommendation comes before, and is told to the instance and EventBridge alone.
-    Raises botocore's errors.
+    A rebalance recommendation comes before, and is told to the instance and EventBridge alone. None
+    is known where the role may not ask. Raises botocore's errors.
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
     """
-    notices = sorted(filter(_INTERRUPTS.match, read_spot_codes(aws, instance.id)))
+    try:
+        codes = read_spot_codes(aws, instance.id)
+    except aws.ec2.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] != "UnauthorizedOperation":
+            raise
+        return []
+    notices = sorted(filter(_INTERRUPTS.match, codes))
     return [f"EC2 interrupts the Spot Instance {instance.id}: {notice}" for notice in notices]
 
 

@@ -159,18 +159,22 @@ def test_a_volume_that_ec2_stopped_is_told_of_its_instance_alone(
 def test_a_spot_instance_that_ec2_takes_is_being_changed(
     reader: AwsReader, aws: Emulator, clock: Clock, code: str, *, interrupted: bool
 ) -> None:
-    """Two minutes before; where EC2 does not answer, nothing is known of it."""
+    """Two minutes before; where the role may not ask, nothing is known of it."""
     instance = aws.world.instances[_HOSTS[0]]
     instance.one_time_spot, instance.spot_code = True, code
     changes = reader.begin(clock()).begin(_WEB, _BOUNDS)().changes
     assert changes == [f"EC2 interrupts the Spot Instance {_HOSTS[0]}: {code}"] * interrupted
 
+    answers = {"UnauthorizedOperation": 403, "RequestLimitExceeded": 503}
+
     def trouble(operation: str, _: str) -> None:
         if operation == "DescribeSpotInstanceRequests":
-            raise AwsError("UnauthorizedOperation", status=403)
+            code = next(iter(answers))
+            raise AwsError(code, status=answers.pop(code))
 
     aws.trouble = trouble
     assert reader.begin(clock() + 60).begin(_WEB, _BOUNDS)().changes == []
+    assert reader.begin(clock() + 60).begin(_WEB, _BOUNDS)().changes is None
 
 
 def test_a_group_that_is_gone_is_unknown(reader: AwsReader, aws: Emulator, clock: Clock) -> None:

@@ -161,11 +161,10 @@ class AwsReads:
     def volume_check(self, instance_id: str) -> str | None:
         return self._read(lambda: self._volumes.read(instance_id), guess=True)
 
-    def interruption(self, instance: Instance | None) -> Sequence[str]:
-        """A hint: without an answer there is none."""
+    def interruption(self, instance: Instance | None) -> Sequence[str] | None:
         if instance is None or not instance.is_spot:
             return ()
-        return self._read(lambda: context.interruption(self.aws, instance), guess=True) or ()
+        return self._read(lambda: context.interruption(self.aws, instance))
 
     def commands_on(self, instance_id: str) -> Sequence[str] | None:
         return self._read(lambda: context.commands_on(self.aws, instance_id))
