@@ -218,6 +218,8 @@ def test_a_capacity_shortage_is_rolled_back_and_reported(whole: Whole) -> None:
         "DescribeInstanceRefreshes",
         "DescribeInstanceStatus",
         "LookupEvents",
+        "DescribeSessions",
+        "ListCommandInvocations",
     ],
 )
 def test_without_an_answer_of_aws_nothing_is_done(whole: Whole, operation: str) -> None:
