@@ -17,6 +17,7 @@ from receiver.audit.head_signer import HeadSigner, make_captures
 from receiver.controls.bounds import bounds_of
 from receiver.controls.demotion import Demotion
 from receiver.controls.promotion import Promoter
+from receiver.controls.silences import Silences
 from receiver.db.database import Database, database
 from receiver.db.leader_election import Leadership, make_leadership
 from receiver.decision.factory import PipelineFactory
@@ -233,6 +234,7 @@ class _Builder:
             episodes=self.intake.inbox.episodes_of,
             resolved=self.intake.inbox.resolved,
             is_active=self.evidence.active_alerts.has,
+            silences=Silences(self.evidence.alertmanager, self.edges.clock).holds,
             clock=self.edges.clock,
             metrics=self.metrics.decision,
         ).make()

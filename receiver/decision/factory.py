@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from models.features.evidence import Evidence
 from models.inference.verdict import Verdict
+from receiver.controls.records import Override
 from receiver.db.database import Database
 from receiver.decision.alerting import AlertingReader
 from receiver.decision.metrics import DecisionMetrics
@@ -42,6 +43,7 @@ class PipelineFactory:
     episodes: Callable[[Sequence[str]], Mapping[str, Episode]]
     resolved: Callable[[Sequence[str]], Collection[str]]
     is_active: Callable[[Mapping[str, str]], bool | None]
+    silences: Callable[[], Sequence[Override]] = tuple
     clock: Callable[[], float]
     metrics: DecisionMetrics | None = None
 
@@ -63,6 +65,7 @@ class PipelineFactory:
             gap_s=self.settings.episode_gap_s,
             arming_required=self.settings.arming_required,
             episodes=self.episodes,
+            silences=self.silences,
         )
         return DecisionPipeline(
             playbooks=self.playbooks,

@@ -87,7 +87,7 @@ class _Records:
 class SnapshotReader:
     """Reads snapshots; an unreadable fact is None, never an exception.
 
-    `episodes` gives the episodes of some runs.
+    `episodes` gives the episodes of some runs, `silences` the holds that Alertmanager has.
     """
 
     database: Database
@@ -98,6 +98,7 @@ class SnapshotReader:
     gap_s: float
     arming_required: bool
     episodes: Callable[[Sequence[str]], Mapping[str, Episode]]
+    silences: Callable[[], Sequence[Override]] = tuple
     versions: VersionRecords = field(default_factory=VersionRecords)
     announced: ChangeRecords = field(default_factory=ChangeRecords)
 
@@ -191,7 +192,8 @@ class GroupSnapshot:
             relapse_of=lapsed.run_id if lapsed else None,
             paused=known.paused,
             claims={name: known.claims[name] for name in subject.names if name in known.claims},
-            overrides=known.overrides,
+            # Who asks for a run may have silenced its alert.
+            overrides=known.overrides if run.request else [*known.overrides, *self._silences],
             attempts={name: known.attempts[name, group, playbook.name] for name in subject.names},
             breaker=known.breakers[playbook.name],
             arming=records.armed_mode(
@@ -227,6 +229,10 @@ class GroupSnapshot:
             with suppress(SQLAlchemyError), self.reader.database.read() as connection:
                 run_id = search.newest_about(connection, name, since=since) or ""
         return replace(snapshot, suspects=suspects, cause_run=run_id)
+
+    @cached_property
+    def _silences(self) -> Sequence[Override]:
+        return self.reader.silences()
 
     @cached_property
     def _keys(self) -> frozenset[tuple[Target, str, str]]:

@@ -127,13 +127,14 @@ class Alertmanager:
         *,
         body: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,
+        wait_s: float = _WAIT_S,
     ) -> bytes:
         """Returns the body of a 2xx answer. Raises AlertmanagerError."""
-        until = time.monotonic() + _WHOLE_S
+        until = time.monotonic() + min(_WHOLE_S, 3 * wait_s)
         url = f"{self.url.rstrip('/')}/api/v2/{path}"
         try:
             with self.client.stream(
-                method, url, json=body, params=params, follow_redirects=False, timeout=_WAIT_S
+                method, url, json=body, params=params, follow_redirects=False, timeout=wait_s
             ) as answer:
                 content = bounded_read.read_bounded(answer, max_bytes=_BYTES_MAX, deadline=until)
         except (httpx.HTTPError, httpx.InvalidURL) as error:

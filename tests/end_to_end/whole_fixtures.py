@@ -77,6 +77,8 @@ class Whole:
     firing: set[tuple[str, str]] = field(default_factory=set)
     # The labels of the alerts that Alertmanager lists, each just received; None if it is away.
     active: list[Mapping[str, str]] | None = None
+    # The silences that it lists; None if it does not answer.
+    silences: list[Mapping[str, Any]] | None = None
     # Whether the rules are evaluated elsewhere, so that Prometheus has no `ALERTS`.
     elsewhere: bool = False
     arming_required: bool = False
@@ -238,7 +240,9 @@ class Whole:
         return self.verdicts.get(evidence.target, verdict())
 
     def _list_alerts(self, request: httpx.Request) -> httpx.Response:
-        if self.active is None:
+        if request.url.path.endswith("/silences") and self.silences is not None:
+            return httpx.Response(200, json=self.silences)
+        if self.active is None or request.url.path.endswith("/silences"):
             return httpx.Response(503)
         if request.url.path.endswith("/status"):
             return httpx.Response(200, json={"uptime": rfc3339(self.now - 86_400)})
