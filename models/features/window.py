@@ -3,6 +3,7 @@
 Slot 0 is the newest, an unknown slot is NaN. Samples later than the moment are left out.
 """
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.features.evidence import Evidence, Series
-from models.features.row_stats import median
+from models.features.row_stats import known_or, median, share
 from models.features.signals import ROLES
 
 Floats = NDArray[np.float64]
@@ -72,30 +73,25 @@ class Window:
 def window(evidence: Evidence) -> Window:
     """The evidence on its grids, without roles that have no samples."""
     past, latest = evidence.history or {}, evidence.recent or {}
-    roles = tuple(role for role in past if len(past[role].times))
-    older = _Columns(evidence.at, MOST_SLOTS * SLOT_S)
-    newer = _Columns(evidence.at, RECENT_SLOTS * _RECENT_S)
-    columns = [older.read(past[role]) for role in roles]
-    oldest = max((times.oldest for times, _ in columns), default=0.0)
-    slots = min(int(oldest // SLOT_S) + 1, MOST_SLOTS)
-    history = np.full((len(roles), slots), np.nan)
-    recent = np.full((len(roles), RECENT_SLOTS), np.nan)
-    now = np.full(len(roles), np.nan)
+    older = {role: _Samples.of(series, evidence.at) for role, series in past.items()}
+    roles = tuple(role for role, samples in older.items() if len(samples.ages))
+    newer = [_Samples.of(latest.get(role, Series()), evidence.at) for role in roles]
+    history = np.array([older[role].means(SLOT_S, MOST_SLOTS) for role in roles])
+    history = history.reshape(len(roles), MOST_SLOTS)
+    oldest = np.flatnonzero(np.isfinite(history).any(axis=0)).max(initial=0)
+    recent = np.array([samples.means(_RECENT_S, RECENT_SLOTS) for samples in newer])
+    recent = recent.reshape(len(roles), RECENT_SLOTS)
+    now = np.array([samples.newest() for samples in newer])
+    recent[:, 0] = known_or(now, recent[:, 0])
     floors = np.zeros(len(roles))
-    for row, (role, (times, values)) in enumerate(zip(roles, columns, strict=True)):
-        times.means(values, SLOT_S, history[row])
-        late, latest_values = newer.read(latest.get(role, Series()))
-        late.means(latest_values, _RECENT_S, recent[row])
-        now[row] = late.newest(latest_values)
-        if np.isfinite(now[row]):
-            recent[row, 0] = now[row]
-        if not evidence.relative and role in ROLES:
-            floors[row] = ROLES[role].noise
+    if not evidence.relative:
+        floors = np.array([ROLES[role].noise if role in ROLES else 0.0 for role in roles])
     peers = None
     if evidence.peers is not None:
         peers = np.full((len(evidence.peers), len(roles), 2), np.nan)
         for number, series in enumerate(evidence.peers.values()):
             peers[number] = _peer(series, roles, evidence.at)
+    history = history[:, : oldest + 1]
     whole = Window(roles=roles, history=history, recent=recent, now=now, floors=floors, peers=peers)
     _leave_out_waiting(whole)
     return whole if evidence.relative else whole.settled()
@@ -133,51 +129,30 @@ def _peer(series: Mapping[str, Series], roles: tuple[str, ...], at: float) -> Fl
     return levels
 
 
-class _Times:
-    """The ages of samples, which all roles of an exporter share."""
+@dataclass(frozen=True)
+class _Samples:
+    """Known values, and their ages in seconds; none of the future."""
 
-    def __init__(self, age: Floats) -> None:
-        self.age = age
-        self.oldest = float(age.max()) if len(age) else 0.0
-        youngest = float(age.min()) if len(age) else np.inf
-        late = age < youngest + NOW_S if youngest <= STALE_S else np.zeros(len(age), np.bool_)
-        self._late = np.flatnonzero(late)
-        self._slots: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+    ages: Floats
+    values: Floats
 
-    def newest(self, values: Floats) -> float:
+    @classmethod
+    def of(cls, series: Series, at: float) -> "_Samples":
+        ages, values = at - np.asarray(series.times), np.asarray(series.values)
+        known = (ages >= 0) & np.isfinite(values)
+        return cls(ages[known], values[known])
+
+    def newest(self) -> float:
         """The present value; NaN if the newest sample is too old."""
-        late = sorted(values[self._late].tolist())
-        return (late[(len(late) - 1) // 2] + late[len(late) // 2]) / 2 if late else np.nan
+        youngest = self.ages.min(initial=np.inf)
+        late = self.values[self.ages < youngest + NOW_S] if youngest <= STALE_S else []
+        return statistics.median(late) if len(late) else np.nan
 
-    def means(self, values: Floats, slot_s: float, row: Floats) -> None:
-        """Write the mean of each slot into `row`; slots without samples keep their content."""
-        if self._slots is None:
-            index = np.minimum((self.age // slot_s).astype(np.int64), len(row) - 1)
-            self._slots = index, np.bincount(index, minlength=len(row))
-        index, count = self._slots
-        total = np.bincount(index, weights=values, minlength=len(row))
-        np.divide(total, count, out=row, where=count > 0)
-
-
-class _Columns:
-    """Samples no older than `length_s` and no later than the moment."""
-
-    def __init__(self, at: float, length_s: float) -> None:
-        self._at, self._length_s = at, length_s
-        self._at_times = np.empty(0)
-        self._kept = np.empty(0, np.bool_)
-        self._times = _Times(np.empty(0))
-
-    def read(self, series: Series) -> tuple[_Times, Floats]:
-        times = np.asarray(series.times, dtype=np.float64)
-        values = np.asarray(series.values, dtype=np.float64)
-        # Most roles come from one scrape and have the times of the previous role.
-        if not np.array_equal(times, self._at_times):
-            age = self._at - times
-            self._at_times, self._kept = times, (age >= 0) & (age < self._length_s)
-            self._times = _Times(age[self._kept])
-        finite = np.isfinite(values)
-        if not finite.all():
-            kept = self._kept & finite
-            return _Times(self._at - times[kept]), values[kept]
-        return self._times, values if self._kept.all() else values[self._kept]
+    def means(self, slot_s: float, slots: int) -> Floats:
+        """The mean of each slot; NaN for a slot without samples."""
+        index = np.minimum(self.ages / slot_s, slots).astype(np.int64)
+        total, count = (
+            np.bincount(index, weight, slots + 1)[:slots].astype(np.float64)
+            for weight in (self.values, None)
+        )
+        return share(total, count)
