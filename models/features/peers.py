@@ -60,36 +60,39 @@ def compare(window: Window, levels: Levels, lead: int) -> tuple[Siblings | None,
     """
     if window.peers is None:
         return None, (np.nan,) * len(NAMES)
-    seen = len(window.peers)
-    if not seen:
-        return Siblings(seen=0, compared=0, moved=0, surging=None), (0.0, np.nan, np.nan)
-    change = levels.now - levels.usual
-    now, before = window.peers[:, :, 0], window.peers[:, :, 1]
-    base = np.where(change < 0, np.fmax(before, levels.usual), np.fmin(before, levels.usual))
-    base = np.where(np.isnan(before), np.nan, base)
-    z = change / levels.sigma
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.clip((now - base) / change, -_FARTHEST, _FARTHEST)
+    base, ratio = _shares(window.peers, levels, levels.usual)
+    z = (levels.now - levels.usual) / levels.sigma
     lead = _comparable(ratio, z, lead)
-    own = ratio[:, lead][np.isfinite(ratio[:, lead])]
-    compared = len(own)
-    if abs(z[lead]) >= _MOVED_Z:
-        moved = int((own >= _SHARE_OF_CHANGE).sum())
-    else:
-        moved = _moved_in_week(window, levels, lead)
-    busier = _busier(now, base, window, levels, lead)
-    known = busier[1:][busier[1:] >= 0]
-    siblings = Siblings(seen=seen, compared=compared, moved=moved, surging=None)
+    own = moved = ratio[:, lead][np.isfinite(ratio[:, lead])]
+    if abs(z[lead]) < _MOVED_Z:
+        # Jobs at this hour of some days make nearly all usual at it, but not for the whole week.
+        far = abs(levels.columns["now"][lead]) >= MOVED
+        moved = _shares(window.peers, levels, levels.middle)[1][:, lead] if far else moved[:0]
+    siblings = Siblings(
+        seen=len(window.peers),
+        compared=len(own),
+        moved=int((moved >= _SHARE_OF_CHANGE).sum()),
+        surging=None,
+    )
     # Traffic explains what rises with it, and not itself.
-    if change[lead] > 0 and levels.roles[lead] not in TRAFFIC:
-        siblings = replace(siblings, surging=_surging(siblings, busier[0], known))
-    elif siblings.few_moved:
-        siblings = replace(siblings, surging=False)
-    return siblings, (
-        float(seen),
-        float(np.median(own)) if compared else np.nan,
+    explains = levels.now[lead] > levels.usual[lead] and levels.roles[lead] not in TRAFFIC
+    busier = _busier(window.peers[:, :, 0], base, window.floors, levels, lead)
+    return replace(siblings, surging=_surging(siblings, busier, explains=explains)), (
+        float(siblings.seen),
+        float(np.median(own)) if len(own) else np.nan,
         _all_along(ratio[:, np.abs(z) >= _MOVED_Z]),
     )
+
+
+def _shares(peers: Floats, levels: Levels, usual: Floats) -> tuple[Floats, Floats]:
+    """The siblings' base level, and the share of the target's change by which each changed.
+
+    Both are [siblings, roles]; NaN is unknown.
+    """
+    change, now, before = levels.now - usual, peers[:, :, 0], peers[:, :, 1]
+    base = np.where(change < 0, np.maximum(before, usual), np.minimum(before, usual))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return base, np.clip((now - base) / change, -_FARTHEST, _FARTHEST)
 
 
 def _comparable(ratio: Floats, z: Floats, lead: int) -> int:
@@ -98,34 +101,16 @@ def _comparable(ratio: Floats, z: Floats, lead: int) -> int:
     return lead if known[lead] or not known.any() else int(np.where(known, np.abs(z), -1).argmax())
 
 
-def _moved_in_week(window: Window, levels: Levels, lead: int) -> int:
-    """How many siblings moved as a role that is far from its week, though not for this hour.
-
-    Jobs at this hour of some days make nearly all usual at it.
-    """
-    if window.peers is None or abs(levels.columns["now"][lead]) < MOVED:
-        return 0
-    now, before = window.peers[:, lead, 0], window.peers[:, lead, 1]
-    usual, change = levels.middle[lead], levels.now[lead] - levels.middle[lead]
-    base = np.maximum(before, usual) if change < 0 else np.minimum(before, usual)
-    with np.errstate(invalid="ignore"):
-        return int(((now - base) / change >= _SHARE_OF_CHANGE).sum())
-
-
 def _all_along(ratio: Floats) -> float:
     """The median over the roles that moved, and over siblings, of their share of the change."""
     known = ratio[np.isfinite(ratio)]
     return float(np.median(known)) if len(known) else np.nan
 
 
-def _busier(
-    now: Floats, base: Floats, window: Window, levels: Levels, lead: int
-) -> NDArray[np.float64]:
+def _busier(present: Floats, base: Floats, floors: Floats, levels: Levels, lead: int) -> Floats:
     """Whether traffic grew, first of the target, then of each sibling: 1, 0, or -1 for unknown."""
-    least = np.maximum(np.abs(levels.usual), np.maximum(window.floors, 1e-12))
-    grown = np.vstack([levels.now - levels.usual, now - base]) / np.vstack(
-        [least, np.maximum(np.abs(base), np.maximum(window.floors, 1e-12))]
-    )
+    now, before = np.vstack([levels.now, present]), np.vstack([levels.usual, base])
+    grown = (now - before) / np.maximum(np.abs(before), np.maximum(floors, 1e-12))
     traffic = [row for row, role in enumerate(levels.roles) if role in TRAFFIC]
     needed = min(max(_LEAST_GROWTH, _SHARE_OF_GROWTH * grown[0, lead]), _ENOUGH_GROWTH)
     known = np.isfinite(grown[:, traffic])
@@ -133,9 +118,11 @@ def _busier(
     return np.where(known.any(axis=1), most.astype(np.float64), -1.0)
 
 
-def _surging(siblings: Siblings, target: float, known: Floats) -> bool | None:
+def _surging(siblings: Siblings, busier: Floats, *, explains: bool) -> bool | None:
     if siblings.few_moved:
         return False
-    if not siblings.most_moved or target < 0 or 2 * len(known) < siblings.compared:
+    target, others = busier[0], busier[1:][busier[1:] >= 0]
+    known = target >= 0 and 2 * len(others) >= siblings.compared
+    if not explains or not siblings.most_moved or not known:
         return None
-    return bool(target > 0 and known.sum() >= _MOST * len(known))
+    return bool(target > 0 and others.sum() >= _MOST * len(others))
