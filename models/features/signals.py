@@ -21,14 +21,13 @@ class Unit(StrEnum):
 class Role:
     """One quantity.
 
-    `noise` is the least deviation that counts, `step` the least change that counts; both in the
-    role's unit, so that a small change after a quiet past is not hundreds of sigmas.
+    `noise`, in its unit, is the least deviation that counts: a small change after a quiet past is
+    not hundreds of sigmas.
     """
 
     name: str
     unit: Unit
     noise: float
-    step: float
 
     def text(self, value: float) -> str:
         """The value as a person reads it."""
@@ -50,29 +49,29 @@ class Role:
 ROLES: Mapping[str, Role] = {
     role.name: role
     for role in (
-        Role("cpu_busy", Unit.RATIO, noise=0.02, step=0.15),
-        Role("cpu_iowait", Unit.RATIO, noise=0.02, step=0.1),
-        Role("cpu_steal", Unit.RATIO, noise=0.02, step=0.1),
-        Role("load1", Unit.COUNT, noise=0.2, step=0.5),
-        Role("load5", Unit.COUNT, noise=0.2, step=0.5),
-        Role("memory_used_effective", Unit.BYTES, noise=2.0**24, step=2.0**27),
-        Role("swap_in", Unit.PER_SECOND, noise=5.0, step=50.0),
-        Role("swap_out", Unit.PER_SECOND, noise=5.0, step=50.0),
-        Role("tcp_passive_opens", Unit.PER_SECOND, noise=1.0, step=10.0),
-        Role("tcp_out_rsts", Unit.PER_SECOND, noise=1.0, step=10.0),
-        Role("tcp_retrans", Unit.PER_SECOND, noise=1.0, step=10.0),
-        Role("disk_await", Unit.SECONDS, noise=0.001, step=0.01),
-        Role("filesystem_used", Unit.RATIO, noise=0.01, step=0.05),
-        Role("disk_read_bytes", Unit.BYTES_PER_SECOND, noise=2.0**16, step=2.0**20),
-        Role("disk_write_bytes", Unit.BYTES_PER_SECOND, noise=2.0**16, step=2.0**20),
-        Role("disk_util", Unit.RATIO, noise=0.02, step=0.1),
-        Role("net_rx_bytes", Unit.BYTES_PER_SECOND, noise=2.0**12, step=2.0**14),
-        Role("net_tx_bytes", Unit.BYTES_PER_SECOND, noise=2.0**12, step=2.0**14),
-        Role("tcp_established", Unit.COUNT, noise=3.0, step=10.0),
-        Role("tcp_in_use", Unit.COUNT, noise=3.0, step=10.0),
-        Role("tcp_time_wait", Unit.COUNT, noise=3.0, step=10.0),
-        Role("latency", Unit.SECONDS, noise=0.005, step=0.05),
-        Role("service_up", Unit.RATIO, noise=0.05, step=0.5),
+        Role("cpu_busy", Unit.RATIO, noise=0.02),
+        Role("cpu_iowait", Unit.RATIO, noise=0.02),
+        Role("cpu_steal", Unit.RATIO, noise=0.02),
+        Role("load1", Unit.COUNT, noise=0.2),
+        Role("load5", Unit.COUNT, noise=0.2),
+        Role("memory_used_effective", Unit.BYTES, noise=2.0**24),
+        Role("swap_in", Unit.PER_SECOND, noise=5.0),
+        Role("swap_out", Unit.PER_SECOND, noise=5.0),
+        Role("tcp_passive_opens", Unit.PER_SECOND, noise=1.0),
+        Role("tcp_out_rsts", Unit.PER_SECOND, noise=1.0),
+        Role("tcp_retrans", Unit.PER_SECOND, noise=1.0),
+        Role("disk_await", Unit.SECONDS, noise=0.001),
+        Role("filesystem_used", Unit.RATIO, noise=0.01),
+        Role("disk_read_bytes", Unit.BYTES_PER_SECOND, noise=2.0**16),
+        Role("disk_write_bytes", Unit.BYTES_PER_SECOND, noise=2.0**16),
+        Role("disk_util", Unit.RATIO, noise=0.02),
+        Role("net_rx_bytes", Unit.BYTES_PER_SECOND, noise=2.0**12),
+        Role("net_tx_bytes", Unit.BYTES_PER_SECOND, noise=2.0**12),
+        Role("tcp_established", Unit.COUNT, noise=3.0),
+        Role("tcp_in_use", Unit.COUNT, noise=3.0),
+        Role("tcp_time_wait", Unit.COUNT, noise=3.0),
+        Role("latency", Unit.SECONDS, noise=0.005),
+        Role("service_up", Unit.RATIO, noise=0.05),
     )
 }
 
