@@ -9,12 +9,13 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
 from models.features.vector import NAMES
 from models.inference.parameters import FORMAT, Parameters
@@ -29,20 +30,21 @@ class ModelError(ValueError):
     """A model cannot be loaded; the text is one line with the file and the fault."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    version: str
+class Entry(BaseModel, frozen=True):
+    """The file of a version."""
+
     file: str
     sha256: str
     format: int
     features: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
+class Manifest(BaseModel, frozen=True):
+    """The versions by name."""
+
+    models: dict[str, Entry]
     active: str
-    shadow: str | None
-    models: Mapping[str, Entry]
+    shadow: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,25 +63,11 @@ def features_hash() -> str:
 def parse_manifest(text: bytes) -> Manifest:
     """Raises ModelError."""
     try:
-        content = json.loads(text)
-        models = {
-            str(version): Entry(
-                version=str(version),
-                file=str(entry["file"]),
-                sha256=str(entry["sha256"]),
-                format=int(entry["format"]),
-                features=str(entry["features"]),
-            )
-            for version, entry in content["models"].items()
-        }
-        shadow = content.get("shadow")
-        return Manifest(
-            active=str(content["active"]),
-            shadow=None if shadow is None else str(shadow),
-            models=models,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"the manifest is invalid: {type(error).__name__}: {error}") from error
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        where = ".".join(str(key) for key in wrong["loc"])
+        raise ModelError(f"the manifest is invalid: {where}: {wrong['msg']}") from error
 
 
 def load_version(manifest: Manifest, version: str, fetch: Callable[[str], bytes]) -> Model:

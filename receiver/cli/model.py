@@ -97,7 +97,7 @@ def train(**options: Unpack[_TrainOptions]) -> None:
         entry = pipeline.write_model(model, out, write_atomically)
     for summary in (*model.figures, *model.rehearsal):
         echo(summary_table.format_table(summary) + "\n")
-    echo(f"{out / entry.file}: {entry.version}")
+    echo(f"{out / entry.file}: {Path(entry.file).stem}")
 
 
 def _read_fleet(days: int, most: int) -> Sequence[tuple[RecordedTarget, str]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inference.artifact import MANIFEST, Entry, features_hash
+from models.inference.artifact import MANIFEST, Entry, Manifest, features_hash, parse_manifest
 from models.inference.parameters import FORMAT, Parameters
 from models.inference.tree_ensemble import Forest
 
@@ -59,7 +59,6 @@ def save(folder: Path, version: str, parameters: Parameters, write: Write) -> En
     """Write the model, and make it the manifest's active version; other versions stay."""
     data = to_bytes(parameters)
     entry = Entry(
-        version=version,
         file=f"{version}.npz",
         sha256=hashlib.sha256(data).hexdigest(),
         format=FORMAT,
@@ -68,13 +67,11 @@ def save(folder: Path, version: str, parameters: Parameters, write: Write) -> En
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / entry.file, data)
     path = folder / MANIFEST
-    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"models": {}}
-    content["models"][version] = {
-        "file": entry.file,
-        "sha256": entry.sha256,
-        "format": entry.format,
-        "features": entry.features,
-    }
-    content |= {"active": version, "shadow": content.get("shadow")}
-    write(path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+    known = parse_manifest(path.read_bytes()) if path.exists() else None
+    manifest = Manifest(
+        models={**(known.models if known else {}), version: entry},
+        active=version,
+        shadow=known.shadow if known else None,
+    )
+    write(path, (json.dumps(manifest.model_dump(), indent=2, sort_keys=True) + "\n").encode())
     return entry
