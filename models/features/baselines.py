@@ -1,7 +1,7 @@
 """Compares each role with the target's own past: its level, how unusual it is, its course."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -22,10 +22,6 @@ _LEAST_DAYS_SLOTS = 12
 NAMES = ("now", "hour", "change", "tail", "again", "lasts", "ramp", "beyond_max", *trend.NAMES)
 
 
-def _none() -> Floats:
-    return np.empty(0)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Levels:
     """Roles with a past and a present.
@@ -36,31 +32,27 @@ class Levels:
     sigmas. `ordered` is the past, sorted for each role.
     """
 
-    roles: tuple[str, ...] = ()
-    now: Floats = field(default_factory=_none)
-    usual: Floats = field(default_factory=_none)
-    sigma: Floats = field(default_factory=_none)
-    middle: Floats = field(default_factory=_none)
-    scale: Floats = field(default_factory=_none)
-    beyond: Flags = field(default_factory=lambda: np.empty((0, 0), np.bool_))
-    known: Flags = field(default_factory=lambda: np.empty((0, 0), np.bool_))
-    ordered: SortedRows = field(default_factory=lambda: SortedRows(np.empty((0, 1))))
-    columns: Mapping[str, Floats] = field(default_factory=dict)
+    roles: tuple[str, ...]
+    now: Floats
+    usual: Floats
+    sigma: Floats
+    middle: Floats
+    scale: Floats
+    beyond: Flags
+    known: Flags
+    ordered: SortedRows
+    columns: Mapping[str, Floats]
 
 
-@dataclass(frozen=True)
-class Ages:
-    """Slots of the past: the day (0 is today), and the distance from this hour."""
+@lru_cache(maxsize=128)
+def same_hour(slots: int, around: int) -> NDArray[np.intp]:
+    """Of `slots` of the past, without the newest half hour, those at this hour.
 
-    day: NDArray[np.int64]
-    off: NDArray[np.int64]
-
-
-@lru_cache(maxsize=64)
-def ages(slots: int) -> Ages:
-    """The ages of `slots` slots of the past, without the newest half hour."""
-    age = np.arange(slots) + NEWEST_LEFT_OUT + DAY_SLOTS // 2
-    return Ages(age // DAY_SLOTS, np.abs(age % DAY_SLOTS - DAY_SLOTS // 2))
+    [earlier days, slots up to `around` away].
+    """
+    days = np.arange(1, (slots - 1 + NEWEST_LEFT_OUT + around) // DAY_SLOTS + 1)
+    at = days[:, None] * DAY_SLOTS - NEWEST_LEFT_OUT + np.arange(-around, around + 1)
+    return np.asarray(np.minimum(at, slots - 1))
 
 
 def levels(window: Window) -> Levels:
@@ -73,7 +65,7 @@ def levels(window: Window) -> Levels:
     sigma = _sigma(ordered, usual, jitter, window.floors)
     far = now - usual
     sign = np.where(far >= 0, 1.0, -1.0)
-    hour_usual, hour_sigma = _hour(history, usual, sigma)
+    hour_usual, hour_sigma = _hour(past, usual, sigma)
     day_usual = known_or(median(history[:, 12 : 12 + DAY_SLOTS]), usual)
     before = known_or(median(recent[:, 45:105]), day_usual)
     quarter = known_or(median(recent[:, 12:20]), before)
@@ -88,7 +80,7 @@ def levels(window: Window) -> Levels:
         now=now,
         usual=hour_usual,
         sigma=hour_sigma,
-        middle=ordered.median(),
+        middle=usual,
         scale=sigma,
         beyond=beyond,
         known=known,
@@ -131,13 +123,10 @@ def _lasts(recent: Floats, half: Floats, sign: Floats) -> Floats:
     return np.asarray(np.log10(there.sum(axis=1) / np.maximum(known, 1) + 0.005))
 
 
-def _hour(history: Floats, usual: Floats, sigma: Floats) -> tuple[Floats, Floats]:
+def _hour(past: Floats, usual: Floats, sigma: Floats) -> tuple[Floats, Floats]:
     """Median and deviation at this hour on earlier days; of the whole past if those are few."""
-    slots = history.shape[1]
-    days = np.arange(1, slots // DAY_SLOTS + 1)[:, None] * DAY_SLOTS
-    near = (days + np.arange(-HOUR_SLOTS, HOUR_SLOTS)).ravel()
-    values = history[:, near[near < slots]]
-    enough = values.shape[1] - np.isnan(values).sum(axis=1) >= _LEAST_DAYS_SLOTS
+    values = past[:, same_hour(past.shape[1], HOUR_SLOTS).ravel()]
+    enough = (~np.isnan(values)).sum(axis=1) >= _LEAST_DAYS_SLOTS
     if not enough.any():
         return usual, sigma
     middle = known_or(median(values), usual)
@@ -148,16 +137,6 @@ def _hour(history: Floats, usual: Floats, sigma: Floats) -> tuple[Floats, Floats
 
 def _again(known: Flags, beyond: Flags) -> Floats:
     """The share of earlier days with a value as far out at this hour; NaN if none is known."""
-    rows, slots = beyond.shape
-    days = (slots + NEWEST_LEFT_OUT - DAY_SLOTS // 2) // DAY_SLOTS
-    if days <= 0:
-        return np.full(rows, np.nan)
-    start = DAY_SLOTS // 2 - NEWEST_LEFT_OUT
-    by_day = (rows, days, DAY_SLOTS)
-    around = slice(DAY_SLOTS // 2 - HOUR_SLOTS, DAY_SLOTS // 2 + HOUR_SLOTS)
-    near = [
-        flags[:, start : start + days * DAY_SLOTS].reshape(by_day)[:, :, around].any(axis=2)
-        for flags in (beyond, known)
-    ]
-    hits, of = (flags.sum(axis=1).astype(np.float64) for flags in near)
+    near = same_hour(known.shape[1], HOUR_SLOTS)
+    hits, of = (flags[:, near].any(axis=2).sum(axis=1).astype(float) for flags in (beyond, known))
     return share(hits, of)

@@ -33,11 +33,6 @@ class SortedRows:
         rank = np.rint(np.maximum(self.count - 1, 0) * share).astype(np.int64)
         return np.asarray(self._ordered[self._rows, rank])
 
-    def median(self) -> Floats:
-        low = self._ordered[self._rows, np.maximum(self.count - 1, 0) // 2]
-        high = self._ordered[self._rows, np.minimum(self.count // 2, self._ordered.shape[1] - 1)]
-        return np.where(self.count > 0, (low + high) / 2, np.nan)
-
 
 def quantile(values: Floats, share: float) -> float:
     """The quantile of one row without gaps, interpolated between the nearest ranks."""

@@ -7,13 +7,16 @@ job lacks its disk work.
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features.baselines import MOVED, Levels, ages
+from models.features.baselines import MOVED, NEWEST_LEFT_OUT, Levels, same_hour
+from models.features.window import DAY_SLOTS
 
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 _WHAT = ("of_days", "focus", "rate", "count")
 NAMES = tuple(f"all_{what}" for what in _WHAT)
+# Slots of the present day: a change that lasts is no earlier one.
+_TODAY = DAY_SLOTS // 2 - NEWEST_LEFT_OUT
 # A job may start this much earlier or later each day.
 _JOB_SLOTS = 6
 _TOGETHER = 0.6
@@ -35,18 +38,11 @@ def count_repeats(past: Floats, levels: Levels, lead: int) -> tuple[float, ...]:
 
 
 def _days(hit: Flags, known: Flags) -> tuple[float, ...]:
-    when = ages(len(hit))
-    earlier = when.day > 0
-    near = earlier & (when.off <= _JOB_SLOTS)
-    days = int(when.day[-1]) + 1
-    known_days = np.bincount(when.day[known & near], minlength=days)[1:] > 0
-    if not known_days.any():
+    near = same_hour(len(hit), _JOB_SLOTS)
+    days, of = (int(flags[near].any(axis=1).sum()) for flags in (hit, known))
+    if not of:
         return (np.nan,) * len(_WHAT)
-    at_hour = np.bincount(when.day[hit & near], minlength=days)[1:] > 0
-    hits = np.count_nonzero(hit & earlier)
-    return (
-        np.count_nonzero(at_hour) / np.count_nonzero(known_days),
-        np.count_nonzero(hit & near) / hits if hits else 0.0,
-        float(np.log10((hits + 0.3) / np.count_nonzero(known & earlier))),
-        float(np.count_nonzero(at_hour)),
-    )
+    hits = np.count_nonzero(hit[_TODAY:])
+    focus = np.count_nonzero(hit[near]) / hits if hits else 0.0
+    rate = np.log10((hits + 0.3) / np.count_nonzero(known[_TODAY:]))
+    return days / of, focus, float(rate), float(days)

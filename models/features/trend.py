@@ -11,11 +11,9 @@ Floats = NDArray[np.float64]
 # Every third moment of the past suffices to measure a role's usual changes.
 _EVERY = 3
 _SMOOTH = 5
-_MINUTES = (20, 45)
-_LEAST_KNOWN = 4
 # The slots of five minutes over which a role's change is compared with its usual changes.
 _TURNS = {"quarter": 3, "half": 6, "turn": 12}
-NAMES = ("straight", "recent_jump", *_TURNS, "local", "line20", "line45")
+NAMES = ("straight", "recent_jump", *_TURNS, "local")
 
 
 def trends(window: Window, sigma: Floats, ordered: SortedRows) -> dict[str, Floats]:
@@ -30,7 +28,6 @@ def trends(window: Window, sigma: Floats, ordered: SortedRows) -> dict[str, Floa
         "recent_jump": _recent_jump(recent, sigma),
         **{name: _turn(history, five, least, slots) for name, slots in _TURNS.items()},
         "local": _local(recent, five, np.maximum(least, 2e-3 * (top - bottom))),
-        **_lines(recent, five, sigma),
     }
 
 
@@ -72,21 +69,3 @@ def _local(recent: Floats, five: Floats, least: Floats) -> Floats:
     noise = 1.4826 * np.nan_to_num(median(np.abs(before - usual[:, None])))
     noise = np.maximum.reduce([noise, 2e-3 * np.abs(usual), least])
     return np.asarray(np.arcsinh((five - usual) / noise))
-
-
-def _lines(recent: Floats, five: Floats, sigma: Floats) -> dict[str, Floats]:
-    """Fits a straight line to the last minutes. Returns its rise relative to its residuals."""
-    known = ~np.isnan(recent)
-    values = np.nan_to_num((recent - five[:, None]) / sigma[:, None])
-    columns: dict[str, Floats] = {}
-    for minutes in _MINUTES:
-        age = -np.arange(minutes, dtype=np.float64)
-        weight, value = known[:, :minutes].astype(np.float64), values[:, :minutes]
-        count = np.maximum(weight.sum(axis=1), 1)
-        middle, mean = weight @ age / count, value.sum(axis=1) / count
-        spread = np.maximum(weight @ age**2 / count - middle**2, 1e-9)
-        slope = (value @ age / count - middle * mean) / spread
-        off = np.maximum((value**2).sum(axis=1) / count - mean**2 - slope**2 * spread, 0)
-        rise = np.where(weight.sum(axis=1) >= _LEAST_KNOWN, slope * minutes, np.nan)
-        columns[f"line{minutes}"] = np.arcsinh(rise / (np.sqrt(off) + 0.02))
-    return columns

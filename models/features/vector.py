@@ -83,11 +83,11 @@ def features(window: Window, alert_roles: Collection[str]) -> Features:
     window without a known role gives a vector of NaN.
     """
     known = np.isfinite(window.now) & (np.isfinite(window.history).sum(axis=1) >= DAY_SLOTS // 8)
-    if not known.any():
-        return Features(vector=np.full(len(NAMES), np.nan), levels=Levels())
     if not known.all():
         window = window.only(known)
     levels = baselines.levels(window)
+    if not known.any():
+        return Features(vector=np.full(len(NAMES), np.nan), levels=levels)
     groups: dict[str, list[int]] = {}
     for row, role in enumerate(window.roles):
         if role in GROUP_OF:

@@ -17,14 +17,7 @@ from models.features.signals import ROLES
 from models.features.vector import Features, Floats, features
 from models.features.window import DAY_SLOTS, STALE_S, Window, window
 from models.inference.artifact import Model
-from models.inference.parameters import (
-    FaultKind,
-    Prediction,
-    Thresholds,
-    days_alike,
-    decide,
-    jumps,
-)
+from models.inference.parameters import FaultKind, Prediction, days_alike, jumps
 from models.inference.verdict import Answer, Contribution, Verdict
 
 NO_MODEL = "none"
@@ -73,7 +66,7 @@ def examine(model: Model | None, evidence: Evidence, roles: Collection[str] = ()
     if not found.levels.roles:
         why = "No metric of the target has both a current value and a history."
         return Examined(_undecided(model.version, why))
-    (prediction,) = model.parameters.predict(found.vector[None])
+    prediction = model.parameters.predict(found.vector)
     verdict = _verdict(model, evidence, found, prediction)
     return Examined(verdict, found.vector[model.parameters.used], prediction)
 
@@ -99,26 +92,24 @@ def _lacking(evidence: Evidence, grids: Window, roles: Collection[str]) -> str |
 
 
 def _verdict(model: Model, evidence: Evidence, found: Features, prediction: Prediction) -> Verdict:
-    thresholds, siblings = model.parameters.thresholds, found.siblings
-    known = prediction.strange <= thresholds.strange
-    alone = _alone(thresholds, prediction)
+    siblings, answer = found.siblings, prediction.answer
     overloaded = bool(siblings and siblings.surging) and not prediction.recurring
     doubts: tuple[Contribution, ...] = ()
-    if alone is Answer.CONFIRMED and not overloaded and not evidence.relative:
+    if overloaded:
+        answer = Answer.CONFIRMED
+    elif answer is Answer.CONFIRMED and not evidence.relative:
         doubts = _doubts(found, prediction)
-    answer = Answer.CONFIRMED if overloaded else Answer.UNDECIDED if doubts else alone
-    # A probability of what resembles no training example would be a guess, and that of a host
-    # says nothing of its group.
-    told = known and not overloaded and not doubts
+        answer = Answer.UNDECIDED if doubts else answer
     kind = FaultKind.GROUP_LOAD if overloaded else prediction.kind
     return Verdict(
         answer=answer,
         score=max(prediction.score, _OVERLOADED) if overloaded else prediction.score,
-        confidence=prediction.confidence if told else None,
+        # That of a host says nothing of its group.
+        confidence=None if overloaded or doubts else prediction.confidence,
         model=model.version,
         contributions=(
             *_explain_siblings(evidence, siblings),
-            *(doubts or (_explain(prediction, found, known=known, overloaded=overloaded),)),
+            *(doubts or (_explain(prediction, found, overloaded=overloaded),)),
             *_reasons(found.levels, relative=evidence.relative),
         ),
         peers=siblings.compared if siblings and siblings.seen else None,
@@ -126,18 +117,6 @@ def _verdict(model: Model, evidence: Evidence, found: Features, prediction: Pred
         surging=siblings.surging if siblings else None,
         kind=kind.value if answer is Answer.CONFIRMED else None,
         unusual=round(prediction.unusual, 2) if np.isfinite(prediction.unusual) else None,
-    )
-
-
-def _alone(thresholds: Thresholds, prediction: Prediction) -> Answer:
-    """The answer by the target's own metrics, and by how they compare with the siblings'."""
-    if prediction.strange > thresholds.strange:
-        return Answer.UNDECIDED
-    return decide(
-        thresholds,
-        fault=prediction.fault,
-        confidence=prediction.confidence,
-        harmless=prediction.harmless,
     )
 
 
@@ -160,7 +139,7 @@ def _doubts(found: Features, prediction: Prediction) -> tuple[Contribution, ...]
         why = f"{lead} itself is as usual"
     elif not siblings.seen and prediction.unusual <= 1:
         why = "without siblings it must be out of its own range, too"
-    elif not siblings.seen and prediction.confidence < _SURE_ALONE:
+    elif not siblings.seen and (prediction.confidence or 0.0) < _SURE_ALONE:
         why = f"without siblings {prediction.confidence:.0%} is not sure enough"
     else:
         return ()
@@ -204,13 +183,11 @@ def _explain_siblings(evidence: Evidence, siblings: Siblings | None) -> tuple[Co
     return (Contribution(role="", sigma=None, text=text),)
 
 
-def _explain(
-    prediction: Prediction, found: Features, *, known: bool, overloaded: bool
-) -> Contribution:
+def _explain(prediction: Prediction, found: Features, *, overloaded: bool) -> Contribution:
     looks = f"looks like {prediction.kind.value.replace('_', ' ')}"
     if overloaded:
         text = "The model judges hosts, not groups."
-    elif known:
+    elif prediction.confidence is not None:
         text = f"The model's probability of an incident is {prediction.confidence:.0%}: {looks}."
     else:
         text = f"It {looks}, but it is far from all that the model learned: no probability is told."

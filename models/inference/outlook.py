@@ -41,12 +41,10 @@ def score(model: Model | None, evidence: Evidence) -> Outlook:
         return Outlook()
     alone = not verdict.peers or (verdict.peers_moved or 0) / verdict.peers <= _FEW
     faulty = verdict.answer is not Answer.REFUTED and (alone or verdict.surging)
-    known = prediction.strange <= model.parameters.thresholds.strange
-    likely = prediction.confidence if known else None
     return Outlook(
         unusual=verdict.unusual,
         kind=verdict.kind or prediction.kind.value,
-        probability=likely if faulty else 0.0,
+        probability=prediction.confidence if faulty else 0.0,
     )
 
 

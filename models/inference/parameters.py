@@ -14,7 +14,10 @@ from models.inference.scorers import UNKNOWN, Scorers, Scores, prepare_rows
 from models.inference.tree_ensemble import Floats, Forest
 from models.inference.verdict import Answer
 
-FORMAT = 5
+Vectors = NDArray[np.floating[Any]]
+
+FORMAT = 6
+CLAIMS = (Answer.UNDECIDED, Answer.CONFIRMED, Answer.REFUTED)
 _EVEN = 0.5
 # The most that is told of a host within its own range: there a signature is all that speaks, and
 # on labels of real machines it was wrong more often than right where it was surest.
@@ -45,29 +48,24 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The model's output for one alert.
+    """The model's output for one alert, by the target's own metrics and how siblings compare.
 
-    `score` in [0, 1] orders alerts, `confidence` is the calibrated probability of an incident.
-    `fault` is the probability of a fault by the signature alone, `alike` that of a known harmless
-    event; `harmless` says what `is_harmless` does, `recurring` what `recurs` does. `strange` is the
-    distance to the training examples; 99 % of them are within 1. `unusual` is the distance from the
-    target's own past, of which 99 % is within 1.
+    `score` in [0, 1] orders alerts, `confidence` is the calibrated probability of an incident, None
+    for an alert that is far from all training examples. `recurring` says what `recurs` does.
+    `unusual` is the distance from the target's own past, of which 99 % is within 1.
     """
 
+    answer: Answer
     score: float
-    confidence: float
-    fault: float
-    alike: float
-    harmless: bool
+    confidence: float | None
     recurring: bool
-    strange: float
     unusual: float
     kind: FaultKind
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The bounds of `decide`; beyond `strange` an alert resembles no training example.
+    """The bounds of `claims`.
 
     Confirmed is a signature from `confirm` on. Refuted is a signature up to `harmless`, with a
     score up to `refute` for what is alike a harmless event, and up to `quiet` for a host within its
@@ -78,22 +76,21 @@ class Thresholds:
     refute: float
     quiet: float
     harmless: float
-    strange: float
 
 
-def decide(thresholds: Thresholds, *, fault: float, confidence: float, harmless: bool) -> Answer:
-    """The answer about a host alone.
-
-    Confirmed by the signature, and never below an even chance; refuted only if it is `harmless`.
-    """
-    if fault >= thresholds.confirm:
-        return Answer.CONFIRMED if confidence >= _EVEN else Answer.UNDECIDED
-    return Answer.REFUTED if harmless else Answer.UNDECIDED
+def answer(claim: int, confidence: float) -> Answer:
+    """Confirmed never below an even chance."""
+    told = CLAIMS[claim]
+    return Answer.UNDECIDED if told is Answer.CONFIRMED and confidence < _EVEN else told
 
 
-def is_harmless(
-    thresholds: Thresholds, scores: Scores, vectors: NDArray[np.floating[Any]]
-) -> NDArray[np.bool_]:
+def claims(thresholds: Thresholds, scores: Scores, vectors: Vectors) -> NDArray[np.intp]:
+    """What each host alone is taken for, as an index of `CLAIMS`."""
+    refuted = np.where(is_harmless(thresholds, scores, vectors), 2, 0)
+    return np.where(scores.fault >= thresholds.confirm, 1, refuted)
+
+
+def is_harmless(thresholds: Thresholds, scores: Scores, vectors: Vectors) -> NDArray[np.bool_]:
     """Of each vector, whether it recurs, or shows nothing of a fault and is as usual.
 
     As usual is a target alike a harmless event, or within its own range and there without a jump.
@@ -106,27 +103,27 @@ def is_harmless(
     return np.asarray(recurs(vectors) | habit | quiet)
 
 
-def recurs(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+def recurs(vectors: Vectors) -> NDArray[np.bool_]:
     """Of each vector, whether a role moved, and did so at this hour on most other days."""
     share, days = vectors[:, _OF_DAYS], vectors[:, _ON_DAYS]
     moved = vectors[:, _MOVED].sum(axis=1) > 0
     return np.asarray(moved & (share >= _EVEN) & (days >= _DAYS_AT_LEAST))
 
 
-def habitual(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+def habitual(vectors: Vectors) -> NDArray[np.bool_]:
     """Of each vector, whether its leading role moved to where it is on most days at this hour."""
     now, hour, again, days = vectors[:, _LEADING].T
     moved = (np.abs(now) >= MOVED) & (np.abs(hour) < _AS_AT_THIS_HOUR)
     return np.asarray(moved & (again >= _ON_MOST_DAYS) & (days >= _DAYS_AT_LEAST))
 
 
-def days_alike(vector: NDArray[np.floating[Any]]) -> tuple[int, int]:
+def days_alike(vector: Vectors) -> tuple[int, int]:
     """On how many earlier days it was so at this hour, and of how many; none if it never was."""
     share, days = vector[_OF_DAYS], vector[_ON_DAYS]
     return (round(float(days)), round(float(days / share))) if share > 0 else (0, 0)
 
 
-def jumps(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+def jumps(vectors: Vectors) -> NDArray[np.bool_]:
     """Of each vector, whether its leading role changes faster than it nearly ever did.
 
     So it does where nothing is known of its changes.
@@ -136,18 +133,18 @@ def jumps(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     return np.asarray(unknown | (np.nanmax(turns, axis=1, initial=0.0) >= MOVED))
 
 
-def calibrate(curves: Floats, thresholds: Thresholds, scores: Scores, unusual: Floats) -> Floats:
-    """The probability of an incident for each of the scores, by the `curves` of `Parameters`.
+def calibrate(curves: Floats, claimed: NDArray[np.intp], scores: Scores, unusual: Floats) -> Floats:
+    """The probability of an incident, by the curve of what each host is taken for.
 
     A host within its own range (`unusual` up to 1) is never told to be ill at 0.95 or more.
     """
-    told = zip(scores.certainties, curves, strict=True)
-    alone, shown = (np.interp(certainty, *curve) for certainty, curve in told)
+    each = zip(scores.certainties, curves, strict=True)
+    told = np.stack([np.interp(certainty, *curve) for certainty, curve in each])
     most = np.where(unusual <= 1, _MOST_WHILE_USUAL, 1.0)
-    return np.asarray(np.minimum(np.where(scores.fault >= thresholds.confirm, shown, alone), most))
+    return np.asarray(np.minimum(told[claimed, np.arange(len(claimed))], most))
 
 
-def unusual(vectors: NDArray[np.floating[Any]]) -> Floats:
+def unusual(vectors: Vectors) -> Floats:
     """Mahalanobis' distance from the own past, in units of its 99th percentile, of each vector.
 
     Infinite where it is unknown.
@@ -161,8 +158,9 @@ def unusual(vectors: NDArray[np.floating[Any]]) -> Floats:
 class Parameters:
     """All that a model has learned.
 
-    `curves` [2, 2, knots] have certainties of `Scores`, and the share of incidents at each: of
-    alerts without a signature that confirms, and with one.
+    `curves` [3, 2, knots] have certainties of `Scores`, and the share of incidents at each: of
+    what is taken for each of `CLAIMS`. An alert farther than `strange` from all `examples`
+    resembles nothing learned.
     """
 
     scorers: Scorers
@@ -172,63 +170,43 @@ class Parameters:
     centre: Floats
     spread: Floats
     examples: NDArray[np.float32]
-    strange_unit: float
+    strange: float
     used: NDArray[np.int16]
     feature_edges: Floats
     score_edges: Floats
 
-    def predict(self, vectors: Floats) -> list[Prediction]:
-        """Predict for [rows, features], with features as in `vector.NAMES`; NaN is unknown."""
+    def predict(self, vector: Floats) -> Prediction:
+        """Predict for the features `vector.NAMES`; NaN is unknown."""
+        vectors = vector[None]
         rows = prepare_rows(vectors)
-        scores = self.scorers.score(rows)
-        kinds = _softmax(self.kinds(rows))
-        strange, apart = self._strange(rows), unusual(vectors)
-        confidence = calibrate(self.curves, self.thresholds, scores, apart)
-        harmless, recurring = is_harmless(self.thresholds, scores, vectors), recurs(vectors)
-        names = tuple(FaultKind)
-        return [
-            Prediction(
-                score=float(scores.ranked[row]),
-                confidence=float(confidence[row]),
-                fault=float(scores.fault[row]),
-                alike=float(scores.alike[row]),
-                harmless=bool(harmless[row]),
-                recurring=bool(recurring[row]),
-                strange=float(strange[row]),
-                unusual=float(apart[row]),
-                kind=names[int(kinds[row].argmax())],
-            )
-            for row in range(len(rows))
-        ]
-
-    def _strange(self, rows: NDArray[np.float32]) -> Floats:
-        points = standardise(rows[:, self.used], self.centre, self.spread)
-        return (
-            np.array([nearest_distance(self.examples, point) for point in points])
-            / self.strange_unit
+        scores, apart = self.scorers.score(rows), unusual(vectors)
+        claimed = claims(self.thresholds, scores, vectors)
+        (confidence,) = calibrate(self.curves, claimed, scores, apart)
+        (point,) = standardise(rows[:, self.used], self.centre, self.spread)
+        known = nearest_distance(self.examples, point) <= self.strange
+        return Prediction(
+            answer=answer(int(claimed[0]), confidence) if known else Answer.UNDECIDED,
+            score=float(scores.ranked[0]),
+            confidence=float(confidence) if known else None,
+            recurring=bool(recurs(vectors)[0]),
+            unusual=float(apart[0]),
+            kind=tuple(FaultKind)[int(self.kinds(rows)[0].argmax())],
         )
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Raises KeyError and ValueError if the arrays are not a model."""
+        plain = ("curves", "centre", "spread", "examples", "used", "feature_edges", "score_edges")
         return cls(
             scorers=Scorers.from_arrays(arrays),
             kinds=Forest.from_arrays(arrays, "kinds_"),
-            curves=arrays["curves"],
-            centre=arrays["centre"],
-            spread=arrays["spread"],
-            examples=arrays["examples"],
-            used=arrays["used"],
-            feature_edges=arrays["feature_edges"],
-            score_edges=arrays["score_edges"],
             thresholds=Thresholds(*(float(limit) for limit in arrays["limits"])),
-            strange_unit=float(arrays["strange_unit"].item()),
+            strange=float(arrays["strange"].item()),
+            **{name: arrays[name] for name in plain},
         )
 
 
-def standardise(
-    rows: NDArray[np.floating[Any]], centre: Floats, spread: Floats
-) -> NDArray[np.float32]:
+def standardise(rows: Vectors, centre: Floats, spread: Floats) -> NDArray[np.float32]:
     """Rows in units of the training rows' spread; an unknown feature is 0."""
     unknown = rows <= UNKNOWN
     return np.where(unknown, 0.0, (rows - centre) / spread).astype(np.float32)
@@ -238,10 +216,3 @@ def nearest_distance(examples: NDArray[np.float32], point: NDArray[np.float32]) 
     """The mean distance to the five nearest examples."""
     distance = np.abs(examples - point).mean(axis=1)
     return float(np.partition(distance, 5)[:5].mean())
-
-
-def _softmax(raw: Floats) -> Floats:
-    if raw.shape[1] == len(FaultKind) - 1:
-        raw = np.column_stack([raw, np.full(len(raw), -np.inf)])
-    powers = np.exp(raw - raw.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -29,9 +29,9 @@ _SIGNATURE, _PLAIN, _TIES = 2.97, -1.42, 0.27
 _DISTANCE, _NEAR, _HARMLESS = 4.75, -2.46, 0.5
 # Where the score is one half: above it are half of the alerts with a signature that confirms.
 _HALF = -2.8
-# What a signature adds to the certainty, but not to the rank: where none confirms, and where one
-# does. There the distance says little of whether it is right.
-_CERTAIN = (0.2, 2.5)
+# What a signature adds to the certainty of an undecided, a confirmed and a refuted alert, but not
+# to the rank. Of a signature that confirms the distance says little of whether it is right.
+_CERTAIN = (0.2, 2.5, 0.2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Scores:
 
     @property
     def certainties(self) -> tuple[Floats, ...]:
-        """What gives the probability where no signature confirms, and where one does."""
+        """What gives the probability of an undecided, a confirmed and a refuted alert."""
         combined, fault = self.combined, log_odds(self.fault)
         return tuple(combined + more * fault for more in _CERTAIN)
 
@@ -82,18 +82,16 @@ class Scorers:
 
     def score(self, rows: NDArray[np.float32]) -> Scores:
         """The scores of `rows`, as `prepare_rows` returns them."""
-        names = [field.name for field in fields(self)]
-        shares = {name: probability(getattr(self, name)(rows)) for name in names}
+        fault, alike = (1 / (1 + np.exp(-each(rows)[:, 0])) for each in (self.fault, self.alike))
         measured = rows[:, _DISTANCES].astype(np.float64)
         known = np.where(measured == UNKNOWN, 0.0, measured)
-        return Scores(**shares, distance=np.log(known + _STILL).mean(axis=1))
+        return Scores(fault=fault, alike=alike, distance=np.log(known + _STILL).mean(axis=1))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Raises KeyError and ValueError if the arrays are not forests."""
-        return cls(
-            **{field.name: Forest.from_arrays(arrays, f"{field.name}_") for field in fields(cls)}
-        )
+        fault, alike = (Forest.from_arrays(arrays, f"{name}_") for name in ("fault", "alike"))
+        return cls(fault=fault, alike=alike)
 
 
 def prepare_rows(vectors: Floats) -> NDArray[np.float32]:
@@ -107,8 +105,3 @@ def prepare_rows(vectors: Floats) -> NDArray[np.float32]:
 def log_odds(share: Floats) -> Floats:
     share = np.clip(share, _LEAST_SHARE, 1 - _LEAST_SHARE)
     return np.asarray(np.log(share / (1 - share)))
-
-
-def probability(raw: Floats) -> Floats:
-    """The probabilities for raw scores of a boosting with one output."""
-    return np.asarray(1 / (1 + np.exp(-raw[:, 0])))

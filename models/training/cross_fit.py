@@ -17,9 +17,9 @@ from models.inference.drift import edges
 from models.inference.parameters import (
     Parameters,
     Thresholds,
+    answer,
     calibrate,
-    decide,
-    is_harmless,
+    claims,
     nearest_distance,
     standardise,
     unusual,
@@ -42,9 +42,9 @@ _QUIET_AT_MOST = 0.15
 _INJECTED = 0.7
 _EXAMPLES = 1500
 _USED = 60
-_KNOTS = 40
-_USUAL_SHARE = 0.99
-_STRANGE = 1.3
+_KNOTS = 20
+# How much farther than nearly all training examples are from the others an alert may be.
+_USUAL_SHARE, _STRANGE = 0.99, 1.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ def build_parameters(
         centre=centre,
         spread=spread,
         examples=examples,
-        strange_unit=float(np.quantile(apart, _USUAL_SHARE)),
+        strange=_STRANGE * float(np.quantile(apart, _USUAL_SHARE)),
         used=columns,
         feature_edges=edges(rows.vectors[:, columns].astype(np.float64)),
         score_edges=edges(scores.ranked[:, None])[0],
@@ -135,15 +135,11 @@ def answer_rows(rows: Rows, scores: Scores) -> Answers:
         thresholds = _thresholds(rows.only(others), scores.only(others))
         kept = others & counted
         curves = _curves(rows.only(kept), scores.only(kept), thresholds)
-        confidence[own] = calibrate(curves, thresholds, scores.only(own), apart[own])
-        harmless = is_harmless(thresholds, scores.only(own), rows.vectors[own])
-        for number, row in enumerate(np.flatnonzero(own)):
-            answers[row] = decide(
-                thresholds,
-                fault=scores.fault[row],
-                confidence=confidence[row],
-                harmless=bool(harmless[number]),
-            )
+        held = scores.only(own)
+        claimed = claims(thresholds, held, rows.vectors[own])
+        confidence[own] = calibrate(curves, claimed, held, apart[own])
+        for row, claim in zip(np.flatnonzero(own), claimed, strict=True):
+            answers[row] = answer(int(claim), confidence[row])
     return Answers(answers=answers, score=scores.ranked, confidence=confidence)
 
 
@@ -161,16 +157,14 @@ def _examples(
 
 
 def _curves(rows: Rows, scores: Scores, thresholds: Thresholds) -> Floats:
-    """The calibration curves of `Parameters`: of alerts without a signature, and with one."""
-    weight, shown = _weights(rows), scores.fault >= thresholds.confirm
-    known = shown.any() and not shown.all()
-    parts = (~shown, shown) if known else (np.ones_like(shown),) * 2
-    return np.stack(
-        [
-            _curve(certainty[k], rows.incident[k], weight[k])
-            for certainty, k in zip(scores.certainties, parts, strict=True)
-        ]
-    )
+    """The calibration curves of `Parameters`; of a claim that is never made, that of all alerts."""
+    weight, claimed = _weights(rows), claims(thresholds, scores, rows.vectors)
+    curves = []
+    for claim, certainty in enumerate(scores.certainties):
+        own = claimed == claim
+        kept = own if own.any() else np.ones_like(own)
+        curves.append(_curve(certainty[kept], rows.incident[kept], weight[kept]))
+    return np.stack(curves)
 
 
 def _weights(rows: Rows) -> Floats:
@@ -221,7 +215,6 @@ def _thresholds(rows: Rows, scores: Scores) -> Thresholds:
         _up_to(scores.ranked[kept][incident], each, _REFUTED_AT_MOST),
         _up_to(scores.ranked[labelled], 1 / sizes[of_set], _QUIET_AT_MOST),
         _up_to(fault[incident], each, _HARMLESS_AT_MOST),
-        _STRANGE,
     )
 
 

@@ -10,7 +10,8 @@ from actions.atomic_file import write_atomically
 from models.features.vector import GROUP_OF, NAMES, features
 from models.features.window import window
 from models.inference import artifact
-from models.inference.detector import examine
+from models.inference.detector import judge
+from models.inference.scorers import prepare_rows
 from models.inference.verdict import Answer
 from models.training import pipeline
 from models.training.boosting import Boosting
@@ -47,11 +48,11 @@ def test_a_small_training_gives_a_model_that_serves(
     assert entry.file == f"{model.version}.npz"
     incidents, benign = list[float](), list[float]()
     for alert, evidence in list(read_set(_EXCERPT))[::4]:
-        examined = examine(model, evidence, alert.roles)
-        assert examined.prediction is not None
         # Too few alerts to be sure of any: a threshold would need more.
-        assert examined.verdict.answer is not Answer.CONFIRMED
-        (incidents if alert.incident else benign).append(examined.prediction.fault)
+        assert judge(model, evidence, alert.roles).answer is not Answer.CONFIRMED
+        vector = features(window(evidence), alert.roles).vector
+        (fault,) = model.parameters.scorers.score(prepare_rows(vector[None])).fault
+        (incidents if alert.incident else benign).append(fault)
     right = [one < other for one in benign for other in incidents]
     assert sum(right) / len(right) > 0.9
 

@@ -26,7 +26,7 @@ def arrays_of(parameters: Parameters) -> dict[str, NDArray[Any]]:
     """The arrays that `Parameters.from_arrays` reads."""
     arrays = {name: getattr(parameters, name) for name in _PLAIN}
     arrays["limits"] = np.array(astuple(parameters.thresholds))
-    arrays["strange_unit"] = np.array(parameters.strange_unit)
+    arrays["strange"] = np.array(parameters.strange)
     for field in fields(parameters.scorers):
         arrays |= arrays_of_forest(getattr(parameters.scorers, field.name), f"{field.name}_")
     return arrays | arrays_of_forest(parameters.kinds, "kinds_")
