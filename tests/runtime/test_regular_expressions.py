@@ -32,6 +32,7 @@ _USES: Mapping[str, str] = {
     "actions/place.py": "a fixed character parts each run from the next",
     "receiver/console/login.py": "fullmatch of one class",
     "receiver/console/sso_login.py": "fullmatch of one class, bounded",
+    "receiver/controls/silences.py": "fullmatch of bounded runs; digits end it",
     "receiver/cli/rules/adapt.py": _OWN,
     "receiver/cli/rules/command.py": _OWN,
     "receiver/evidence/prometheus/expressions.py": _OWN,
