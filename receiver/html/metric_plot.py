@@ -158,8 +158,10 @@ def condition_plot(
 def _parts(
     metric: _Metric, decided_at: float, events: Sequence[Event], x: Scale
 ) -> Iterator[Markup]:
-    values = metric.values()
-    ticks = round_ticks(min([0.0, *values]), max([metric.role.noise, *values]))
+    values, noise = metric.values(), metric.role.noise
+    # Counters that are read at slightly different moments give a busy share just below nothing.
+    least = min(values, default=0.0)
+    ticks = round_ticks(least if least < -noise else 0.0, max([noise, *values]))
     y = Scale(low=ticks[0], high=ticks[-1], start=_HEIGHT - _BOTTOM, end=_TOP)
     for tick in ticks:
         yield svg.horizontal(y.position(tick), _LEFT, _WIDTH - _RIGHT, "grid")

@@ -60,6 +60,13 @@ def test_a_line_is_broken_where_samples_are_missing() -> None:
     assert line.get("d", "").count("L") == 1
 
 
+def test_an_axis_begins_at_nothing_in_spite_of_jitter() -> None:
+    """A share that is read as -1 % asks for no axis down to -50 %."""
+    for own, first in (([[-60, -0.01], [0, 1.0]], "0 %"), ([[-60, -0.3], [0, 1.0]], "-50 %")):
+        root = _parse(metric_plot({**_METRIC, "own": own}, 1_800_000_000.0, [], [], 0.0).svg)
+        assert next(text.text for text in root.iter("text")) == first
+
+
 def test_ticks_are_round() -> None:
     """As a person would label an axis."""
     assert round_ticks(0.0, 0.98) == [0.0, 0.25, 0.5, 0.75, 1.0]
