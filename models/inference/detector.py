@@ -188,7 +188,8 @@ def _explain(prediction: Prediction, found: Features, *, overloaded: bool) -> Co
     if overloaded:
         text = "The model judges hosts, not groups."
     elif prediction.confidence is not None:
-        text = f"The model's probability of an incident is {prediction.confidence:.0%}: {looks}."
+        text = f"The model's probability of an incident is {prediction.confidence:.0%}"
+        text += "." if prediction.answer is Answer.REFUTED else f": {looks}."
     else:
         text = f"It {looks}, but it is far from all that the model learned: no probability is told."
     if 1 < prediction.unusual < np.inf:

@@ -95,6 +95,7 @@ def test_what_is_refuted_is_told_as_unlikely(model: artifact.Model, excerpt: Lab
         "usual at this hour" in reason.text for one in refuted for reason in one.contributions
     )
     assert all(one.confidence is not None and one.confidence < 0.1 for one in refuted)
+    assert not any("looks like" in reason.text for one in refuted for reason in one.contributions)
 
 
 def test_a_host_within_its_own_range_is_never_told_as_surely_ill(
