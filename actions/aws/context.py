@@ -169,8 +169,8 @@ def suspended_by_others(
 ) -> AbstractSet[str]:
     """Those of the processes that somebody else suspended as well since then (epoch seconds).
 
-    AWS keeps one suspension of a process, whoever asked for it how often; only CloudTrail has each
-    call, minutes late. None are known where the role may not read it. Raises botocore's errors.
+    AWS keeps one suspension of a process for all who ask for it; only CloudTrail has each call,
+    minutes late. None are known where the role may not read it. Raises botocore's errors.
     https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_SuspendProcesses.html
     """
     found: set[str] = set()

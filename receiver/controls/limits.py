@@ -17,9 +17,9 @@ def require_no_hold(overrides: Sequence[Override] | None, now: float) -> Refusal
     the group. `outcome` has the person's name and comment, `next_act_at` when the override ends or
     next does not apply; what Alertmanager still lists is then decided again within a minute.
 
-    A silence of Alertmanager by anybody else than this service is such a hold of alerts, not of
-    runs by hand: whoever silences an alert works on it. While Alertmanager does not answer, the
-    silences that it listed last count.
+    A silence in Alertmanager that this service did not set is such a hold of alerts, not of runs by
+    hand: the person who set it works on the alert. While Alertmanager does not answer, the silences
+    that it listed last count, and before its first answer none does.
 
     ```console
     $ curl -H "$H" $S/api/v1/overrides \

@@ -1,4 +1,4 @@
-"""Alertmanager's silences by others, as holds: whoever silences an alert works on it.
+"""Alertmanager's silences by others, as holds: a person who silences an alert works on it.
 
 Alertmanager delivers no silenced alert, and tells nobody of a silence that is set later.
 """
@@ -55,7 +55,7 @@ _SILENCES = TypeAdapter(list[_Silence])
 class Silences:
     """Reads the list when it is asked, at most once in a few seconds; thread-safe.
 
-    While Alertmanager does not answer, the last list counts.
+    While Alertmanager does not answer, the last list counts; before its first answer none does.
     """
 
     alertmanager: Alertmanager
